@@ -1,0 +1,192 @@
+/* str.c - text that grows, and small questions about text. */
+#include "base/str.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/mem.h"
+
+void
+str_done(struct str *s)
+{
+	free(s->text);
+	*s = (struct str)STR_INIT;
+}
+
+void
+str_clear(struct str *s)
+{
+	s->len = 0;
+	if (s->text)
+		s->text[0] = '\0';
+}
+
+const char *
+str_text(const struct str *s)
+{
+	return s->text ? s->text : "";
+}
+
+char *
+str_take(struct str *s)
+{
+	char *text = s->text ? s->text : xstrdup("");
+
+	*s = (struct str)STR_INIT;
+	return text;
+}
+
+void
+str_grow(struct str *s, size_t more)
+{
+	size_t want = s->len + more + 1;
+
+	if (want <= s->room)
+		return;
+	if (want < s->room * 2)
+		want = s->room * 2;
+	if (want < 64)
+		want = 64;
+	s->text = xreallocarray(s->text, want, 1);
+	s->room = want;
+	s->text[s->len] = '\0';
+}
+
+void
+str_add(struct str *s, const void *bytes, size_t n)
+{
+	str_grow(s, n);
+	if (n)
+		memcpy(s->text + s->len, bytes, n);
+	s->len += n;
+	s->text[s->len] = '\0';
+}
+
+void
+str_puts(struct str *s, const char *text)
+{
+	str_add(s, text, strlen(text));
+}
+
+void
+str_putc(struct str *s, char c)
+{
+	str_add(s, &c, 1);
+}
+
+void
+str_vprintf(struct str *s, const char *format, va_list ap)
+{
+	va_list again;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	if (n < 0)
+		return;
+	str_grow(s, (size_t)n);
+	vsnprintf(s->text + s->len, (size_t)n + 1, format, ap);
+	s->len += (size_t)n;
+}
+
+void
+str_printf(struct str *s, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	str_vprintf(s, format, ap);
+	va_end(ap);
+}
+
+/* Optimal string alignment: insert, delete, replace, swap neighbours. */
+static size_t
+distance(const char *a, size_t n, const char *b, size_t m)
+{
+	size_t row[3][65], *prev = row[0], *cur = row[1], *older = row[2], *spare;
+
+	for (size_t j = 0; j <= m; j++)
+		prev[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		cur[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t best = prev[j - 1] + (a[i - 1] != b[j - 1]);
+
+			if (prev[j] + 1 < best)
+				best = prev[j] + 1;
+			if (cur[j - 1] + 1 < best)
+				best = cur[j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1] && older[j - 2] + 1 < best)
+				best = older[j - 2] + 1;
+			cur[j] = best;
+		}
+		spare = older;
+		older = prev;
+		prev = cur;
+		cur = spare;
+	}
+	return prev[m];
+}
+
+const char *
+str_nearest(const char *name, const char *const *candidates, size_t n)
+{
+	const char *best = NULL;
+	size_t len = strlen(name), least = len < 4 ? 2 : len < 8 ? 3 : 4;
+
+	if (len > 64)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		size_t m = strlen(candidates[i]), d;
+
+		if (m > 64 || m + least <= len || len + least <= m)
+			continue;
+		d = distance(name, len, candidates[i], m);
+		if (d < least && d < len) {
+			least = d;
+			best = candidates[i];
+		}
+	}
+	return best;
+}
+
+bool
+str_is_utf8(const char *text, size_t len)
+{
+	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+
+	while (s < end) {
+		unsigned more, low = 0x80, high = 0xbf;
+
+		if (*s < 0x80) {
+			s++;
+			continue;
+		}
+		if (*s >= 0xc2 && *s <= 0xdf)
+			more = 1;
+		else if (*s >= 0xe0 && *s <= 0xef)
+			more = 2;
+		else if (*s >= 0xf0 && *s <= 0xf4)
+			more = 3;
+		else
+			return false;
+		/* The second byte shuts out overlong forms, surrogates, and
+		 * what lies beyond U+10FFFF. */
+		if (*s == 0xe0)
+			low = 0xa0;
+		else if (*s == 0xed)
+			high = 0x9f;
+		else if (*s == 0xf0)
+			low = 0x90;
+		else if (*s == 0xf4)
+			high = 0x8f;
+		if ((size_t)(end - s) <= more || s[1] < low || s[1] > high)
+			return false;
+		for (unsigned i = 2; i <= more; i++)
+			if (s[i] < 0x80 || s[i] > 0xbf)
+				return false;
+		s += more + 1;
+	}
+	return true;
+}
