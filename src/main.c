@@ -77,7 +77,7 @@ main(int argc, char **argv)
 	const struct command *command;
 	struct err err;
 
-	if (argc > 1 && !strncmp(argv[1], "__", 2))
+	if (exec_step_is(argc, argv))
 		return exec_step(argc, argv);
 	setlocale(LC_CTYPE, "C.UTF-8");
 	signal(SIGPIPE, SIG_IGN);
