@@ -1,0 +1,23 @@
+/* message.c - a message in memory. */
+#include "wire/wire.h"
+
+struct message *
+message_new(enum kind kind, int64_t run, const char *queue)
+{
+	struct message *m = xcalloc(1, sizeof *m);
+
+	m->kind = kind;
+	m->run = run;
+	m->queue = xstrdup(queue);
+	return m;
+}
+
+void
+message_free(struct message *m)
+{
+	if (!m)
+		return;
+	vec_done(&m->jobs);
+	free(m->queue);
+	free(m);
+}
