@@ -50,11 +50,14 @@ int expr_check_name(const char *name, struct err *);
 
 /* What an evaluation may see.  GET lends the JSON value of NAME, or NULL if
  * the name is unknown (an error); JSON null is None.  NOW is the value of the
- * predefined name "now", a datetime in UTC. */
+ * predefined name "now", a datetime in UTC.  KNOWN may list names, for "did
+ * you mean ...?" */
 struct expr_scope {
 	const json_t *(*get)(void *arg, const char *name);
 	void *arg;
 	instant now;
+	const char *const *known;
+	size_t n_known;
 };
 
 /* The value as JSON (a new reference): a tuple becomes an array, a datetime
