@@ -39,23 +39,17 @@ until_instant(const struct rule *r, const struct zone *z)
 }
 
 struct schedule *
-schedule_new(const char *rrule, const char *timezone, struct err *err)
+schedule_new_take(const char *rrule, struct zone *zone, struct err *err)
 {
 	struct schedule *s = xcalloc(1, sizeof *s);
 
+	s->zone = zone;
 	if (rule_parse(&s->rule, rrule, err)) {
-		err_wrap(err, "rrule");
-		goto fail;
-	}
-	if (!(s->zone = zone_open(timezone, err))) {
-		err_wrap(err, "timezone");
-		goto fail;
+		schedule_free(s);
+		return NULL;
 	}
 	s->until = until_instant(&s->rule, s->zone);
 	return s;
-fail:
-	schedule_free(s);
-	return NULL;
 }
 
 void
@@ -92,7 +86,7 @@ schedule_read_time(const struct schedule *s, const char *text, instant *t, struc
 static int
 no_occurrence(struct err *err)
 {
-	return err_set(err, "rrule: the rule never comes true");
+	return err_set(err, "the rule never comes true");
 }
 
 /* --- hours, minutes, seconds: elapsed time --- */

@@ -1,5 +1,4 @@
-/* When a recurrent event is due: a rule of RFC 5545 in a time zone.  Pure, but
- * for reading the zone's file once.
+/* When a recurrent event is due: a rule of RFC 5545 in a time zone.  Pure.
  *
  * DAILY and slower rules are evaluated in the zone's local time: a local time
  * that comes twice counts once, at the first; one that does not exist moves
@@ -13,9 +12,10 @@
 
 struct err;
 struct schedule;
+struct zone;
 
-/* NULL with ERR: what is no rule ("rrule: ..."), no zone ("timezone: ..."). */
-struct schedule *schedule_new(const char *rrule, const char *timezone, struct err *);
+/* NULL with ERR if that is no rule.  The zone moves in, also then. */
+struct schedule *schedule_new_take(const char *rrule, struct zone *, struct err *);
 void schedule_free(struct schedule *);		/* NULL is fine */
 
 /* The first occurrence strictly after T, INSTANT_NEVER when the rule has ended.
