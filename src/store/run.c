@@ -254,6 +254,28 @@ run_plan(PGconn *conn, const struct plan_request *q, struct run_row *made, bool 
 	return rc;
 }
 
+int
+run_queued_jobs(PGconn *conn, int64_t run, struct fired_jobs *jobs, struct err *err)
+{
+	char id[24];
+	const char *params[] = { id };
+	PGresult *r;
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	r = pg_exec(conn, "select id, kind, queue from tocsin.job"
+	    " where run_id = $1 and state = 'queued' order by id", 1, params, err);
+	if (!r)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++) {
+		struct fired_job job = { { run, (int)row_number(r, i, 0) },
+			(enum kind)kind_find(PQgetvalue(r, i, 1)), row_text_dup(r, i, 2) };
+
+		vec_push(jobs, job);
+	}
+	PQclear(r);
+	return 0;
+}
+
 void
 run_say_started(struct pg *pg, int64_t run)
 {

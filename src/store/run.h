@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "base/clock.h"
 #include "model/states.h"
+#include "store/settle.h"
 
 struct err;
 struct pg;
@@ -42,6 +43,10 @@ int run_find_open(PGconn *, const char *agent, span lease, struct run_row *open,
     struct err *);
 /* Run ID; 1, 0 or -1. */
 int run_find(PGconn *, int64_t id, span lease, struct run_row *, struct err *);
+
+/* The queued jobs of a run, in their order: a fresh plan's first, or what a run
+ * that stands still has to send again. */
+int run_queued_jobs(PGconn *, int64_t run, struct fired_jobs *, struct err *);
 
 /* On the loop: say the statement, and read what it answered. */
 void run_say_started(struct pg *, int64_t run);		/* CREATED becomes STARTED */

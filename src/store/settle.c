@@ -426,10 +426,16 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 }
 
 void
+fired_jobs_done(struct fired_jobs *jobs)
+{
+	for (size_t i = 0; i < jobs->n; i++)
+		free(jobs->at[i].queue);
+	vec_done(jobs);
+}
+
+void
 ended_done(struct ended *ended)
 {
-	for (size_t i = 0; i < ended->fired.n; i++)
-		free(ended->fired.at[i].queue);
-	vec_done(&ended->fired);
+	fired_jobs_done(&ended->fired);
 	vec_done(&ended->runs);
 }

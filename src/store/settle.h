@@ -81,16 +81,21 @@ struct fired_job {
 	enum kind kind;
 	char *queue;
 };
+struct fired_jobs {
+	struct fired_job *at;
+	size_t n, room;
+};
 struct run_end {
 	int64_t run;
 	enum run_state state;
 	int unsettled, failed;
 };
 struct ended {
-	VEC(struct fired_job) fired;
+	struct fired_jobs fired;
 	VEC(struct run_end) runs;
 	size_t deliveries;		/* that were made */
 };
+void fired_jobs_done(struct fired_jobs *);
 void settle_read_end(const struct pg_answer *, struct ended *);
 void ended_done(struct ended *);
 

@@ -91,10 +91,8 @@ sweep_read(const struct pg_answer *answer, struct swept *swept)
 void
 swept_done(struct swept *swept)
 {
-	for (size_t i = 0; i < swept->again.n; i++)
-		free(swept->again.at[i].queue);
+	fired_jobs_done(&swept->again);
 	for (size_t i = 0; i < swept->lost.n; i++)
 		outcome_done(&swept->lost.at[i]);
-	vec_done(&swept->again);
 	vec_done(&swept->lost);
 }

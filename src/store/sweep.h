@@ -10,7 +10,7 @@
 enum { ATTEMPTS_MAX = 3 };	/* lost claims of one job, then it is failed */
 
 struct swept {
-	VEC(struct fired_job) again;	/* to be sent again */
+	struct fired_jobs again;	/* to be sent again */
 	VEC(struct outcome) lost;	/* to be settled as failed, reason lost */
 };
 

@@ -35,12 +35,12 @@ confirm_all(void *arg)
 }
 
 static void
-publish(struct transport *transport, struct message *m, void (*confirmed)(void *, bool),
+publish(struct transport *transport, const struct message *m, void (*confirmed)(void *, bool),
     void *arg)
 {
 	struct local *local = (struct local *)transport;
 
-	vec_push(&local->queue, m);
+	vec_push(&local->queue, message_dup(m));
 	vec_push(&local->unconfirmed, ((struct confirm){ confirmed, arg }));
 	timer_start(local->soon, 0);
 }

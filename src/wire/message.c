@@ -12,6 +12,16 @@ message_new(enum kind kind, int64_t run, const char *queue)
 	return m;
 }
 
+struct message *
+message_dup(const struct message *m)
+{
+	struct message *copy = message_new(m->kind, m->run, m->queue);
+
+	for (size_t i = 0; i < m->jobs.n; i++)
+		vec_push(&copy->jobs, m->jobs.at[i]);
+	return copy;
+}
+
 void
 message_free(struct message *m)
 {

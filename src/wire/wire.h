@@ -26,14 +26,14 @@ struct message {
 	size_t open;			/* jobs that are not settled yet */
 };
 struct message *message_new(enum kind, int64_t run, const char *queue);
+struct message *message_dup(const struct message *);
 void message_free(struct message *);
 
 /* A transport begins with this struct. */
 struct transport {
-	/* Takes MESSAGE.  CONFIRMED is called once, from the loop: true when
-	 * the message is safe, false when it must be sent again (the sweep
-	 * does that, from the books). */
-	void (*publish)(struct transport *, struct message *,
+	/* MESSAGE is lent until CONFIRMED, which is called once, from the loop:
+	 * true when the message is safe, false when it must be sent again. */
+	void (*publish)(struct transport *, const struct message *,
 	    void (*confirmed)(void *arg, bool ok), void *arg);
 	/* The next message that has arrived, or NULL; the caller's until ack. */
 	struct message *(*take)(struct transport *);
