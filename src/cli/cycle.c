@@ -109,16 +109,17 @@ run(struct call *call, struct err *err)
 		    "add --local");
 		goto out;
 	}
-	if (!opts_has(call, "json")) {
+	if (!opts_has(call, "json") && !opts_has(call, "quiet") &&
+	    (term_is_terminal(stderr) || opts_has(call, "wait"))) {
 		bar = progress_new(stderr, "cycle");
 		q.progress = progress;
 		q.arg = bar;
 	}
 	rc = cycle_run_local(call->conf, &q, &row, &end, err);
-	if (bar)
-		progress_end(bar);
+	progress_end(bar);
 	if (!rc) {
-		print_end(call, &row, end);
+		if (!opts_has(call, "quiet"))
+			print_end(call, &row, end);
 		rc = end == CYCLE_ENDED && row.state == RUN_DONE_WITH_ERRORS;
 	}
 out:
@@ -133,6 +134,7 @@ static const struct opt options[] = {
 	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
 	{ "force", 'f', NULL, "allow --at in the future" },
 	{ "if-busy", 0, "WHAT", "when a cycle is open: skip (default), fail or wait" },
+	{ "quiet", 'q', NULL, "print nothing but errors (for cron)" },
 	{ "json", 'j', NULL, "print JSON" },
 	{ NULL, 0, NULL, NULL },
 };

@@ -17,9 +17,7 @@ read_model(struct model *model, const struct call *call, int (*known)(void *, co
 
 	for (size_t i = 0; i < call->n_arguments; i++)
 		rc |= model_read(model, call->arguments[i], &problems);
-	/* What cannot be read would only look like unknown names. */
-	if (!rc)
-		rc = model_check(model, known, arg, &problems, warnings);
+	rc |= model_check(model, known, arg, &problems, warnings);
 	if (rc) {
 		for (const char *c = str_text(&problems); *c; c++)
 			n += *c == '\n';
