@@ -71,18 +71,17 @@ static void
 add_label(struct str *out, const char *text,
     void (*quote)(struct str *, const char *c, size_t n))
 {
-	struct str line = STR_INIT;
-	const char *c;
-	size_t n, count = 0;
+	struct str all = STR_INIT, line = STR_INIT;
+	size_t n;
 
-	str_visible(&line, text);
-	for (c = str_text(&line); *c && count < LABEL; c += n, count++) {
+	str_visible(&all, text);
+	str_clip(&line, str_text(&all), LABEL);
+	for (const char *c = str_text(&line); *c; c += n) {
 		n = str_char(c, 4);
 		quote(out, c, n);
 	}
-	if (*c)
-		str_puts(out, "\xe2\x80\xa6");
 	str_done(&line);
+	str_done(&all);
 }
 
 /* --- DOT --- */
