@@ -20,7 +20,7 @@ static void
 begin(enum log_format format)
 {
 	if (sink < 0)
-		sink = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+		sink = fileno(tmpfile());
 	assert_true(sink >= 0);
 	assert_int_equal(ftruncate(sink, 0), 0);
 	lseek(sink, 0, SEEK_SET);
