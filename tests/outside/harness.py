@@ -34,7 +34,7 @@ CONTRIB_SANDBOX = SOURCE / "contrib" / "sandbox"
 
 # What a test's program sees of our own environment.  Sanitizers are told what
 # to do by the environment, and must be, wherever the program runs.
-PASSED_ON = re.compile(r"^(PATH|TMPDIR|[ALTUM]+SAN_OPTIONS|[ALTUM]+SAN_SYMBOLIZER_PATH)$")
+PASSED_ON = re.compile(r"^(PATH|TMPDIR|(A|L|M|T|UB)SAN_(OPTIONS|SYMBOLIZER_PATH))$")
 
 # A program that a sanitizer has stopped may still look like one that failed
 # for good reasons.

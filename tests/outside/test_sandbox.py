@@ -327,6 +327,13 @@ def test_the_program_finds_no_database_by_chance(tocsin, impostor):
     assert "PGDATABASE" not in tocsin("x", env={"PATH": os.environ["PATH"]}).stdout
 
 
+def test_the_program_sees_only_what_is_meant_for_it(tmp_path, monkeypatch, impostor):
+    monkeypatch.setenv("UBSAN_OPTIONS", "halt_on_error=1")
+    monkeypatch.setenv("TOCSIN_QUEUE", "mine")
+    impostor('echo "$UBSAN_OPTIONS $TOCSIN_QUEUE"')
+    assert harness.Tocsin(tmp_path, {})("x").stdout == "halt_on_error=1 \n"
+
+
 def test_a_program_that_does_not_end_is_killed(tocsin, impostor):
     impostor("echo begun; sleep 1000")
     with pytest.raises(AssertionError, match=r"no end after 0.5 s: (?s:.*)begun"):
