@@ -159,6 +159,8 @@ times_float(struct work *w, int64_t us, double f, struct value *out)
 
 	take_apart(f, &m, &e);
 	product = (__int128)us * m;
+	if (!product)
+		return make_span(w, 0, out);
 	if (e >= 0 && bits(product) + e > 126)
 		return work_fail(w, "timedelta out of range");
 	if (e >= 0)
