@@ -8,6 +8,7 @@
 #include "expr/value.h"
 #include "expr/work.h"
 
+#define FLOAT_STEPS 8		/* finding the shortest digits takes a while */
 #define LONGEST_SHOWN 100	/* characters of a value in a message */
 
 /* What repr() escapes beyond ASCII: controls, formats, spaces, surrogates,
@@ -151,6 +152,8 @@ value_repr(struct work *w, const struct value *v, struct str *s)
 		str_printf(s, "%" PRId64, v->i);
 		break;
 	case VALUE_FLOAT:
+		if (work_spend(w, FLOAT_STEPS))
+			return -1;
 		str_puts(s, number_write(v->f, buf));
 		break;
 	case VALUE_STR:
