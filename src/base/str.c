@@ -151,42 +151,101 @@ str_nearest(const char *name, const char *const *candidates, size_t n)
 	return best;
 }
 
-bool
-str_is_utf8(const char *text, size_t len)
+size_t
+str_char(const char *text, size_t len)
 {
-	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	const unsigned char *s = (const unsigned char *)text;
+	unsigned char low = 0x80, high = 0xbf;
+	size_t n;
 
-	while (s < end) {
-		unsigned more, low = 0x80, high = 0xbf;
+	if (len == 0)
+		return 0;
+	if (*s < 0x80)
+		return 1;
+	if (*s >= 0xc2 && *s <= 0xdf)
+		n = 2;
+	else if (*s >= 0xe0 && *s <= 0xef)
+		n = 3;
+	else if (*s >= 0xf0 && *s <= 0xf4)
+		n = 4;
+	else
+		return 0;
+	/* The second byte shuts out overlong forms, surrogates, and what lies
+	 * beyond U+10FFFF. */
+	if (*s == 0xe0)
+		low = 0xa0;
+	else if (*s == 0xed)
+		high = 0x9f;
+	else if (*s == 0xf0)
+		low = 0x90;
+	else if (*s == 0xf4)
+		high = 0x8f;
+	if (len < n || s[1] < low || s[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	return n;
+}
 
-		if (*s < 0x80) {
-			s++;
-			continue;
-		}
-		if (*s >= 0xc2 && *s <= 0xdf)
-			more = 1;
-		else if (*s >= 0xe0 && *s <= 0xef)
-			more = 2;
-		else if (*s >= 0xf0 && *s <= 0xf4)
-			more = 3;
-		else
+bool
+str_is_utf8(const char *s, size_t len)
+{
+	size_t n;
+
+	for (; len > 0; s += n, len -= n)
+		if (!(n = str_char(s, len)))
 			return false;
-		/* The second byte shuts out overlong forms, surrogates, and
-		 * what lies beyond U+10FFFF. */
-		if (*s == 0xe0)
-			low = 0xa0;
-		else if (*s == 0xed)
-			high = 0x9f;
-		else if (*s == 0xf0)
-			low = 0x90;
-		else if (*s == 0xf4)
-			high = 0x8f;
-		if ((size_t)(end - s) <= more || s[1] < low || s[1] > high)
-			return false;
-		for (unsigned i = 2; i <= more; i++)
-			if (s[i] < 0x80 || s[i] > 0xbf)
-				return false;
-		s += more + 1;
-	}
 	return true;
+}
+
+void
+str_visible(struct str *s, const char *text)
+{
+	size_t n, len = strlen(text);
+
+	for (; len > 0; text += n, len -= n) {
+		unsigned char c = (unsigned char)*text;
+
+		n = str_char(text, len);
+		if (c == '\n')
+			str_puts(s, "\\n");
+		else if (c == '\r')
+			str_puts(s, "\\r");
+		else if (c == '\t')
+			str_puts(s, "\\t");
+		else if (n == 0 || c < ' ' || c == 0x7f) {
+			str_printf(s, "\\x%02x", c);
+			n = 1;
+		} else if (c == 0xc2 && (unsigned char)text[1] < 0xa0)	/* C1 */
+			str_printf(s, "\\x%02x", (unsigned char)text[1]);
+		else
+			str_add(s, text, n);
+	}
+}
+
+size_t
+str_width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;	/* where a character begins */
+	return n;
+}
+
+void
+str_clip(struct str *s, const char *text, size_t columns)
+{
+	const char *end = text;
+
+	if (str_width(text) <= columns) {
+		str_puts(s, text);
+		return;
+	}
+	for (size_t n = 1; n < columns; n++)
+		end += str_char(end, 4);
+	str_add(s, text, (size_t)(end - text));
+	if (columns > 0)
+		str_puts(s, "\xe2\x80\xa6");
 }

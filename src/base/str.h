@@ -36,5 +36,17 @@ const char *str_nearest(const char *name, const char *const *candidates, size_t 
 
 /* Is S valid UTF-8 (no surrogates, no overlong forms)? */
 bool str_is_utf8(const char *s, size_t len);
+/* The bytes of the character that S begins with; 0 if it is no UTF-8, or LEN is. */
+size_t str_char(const char *s, size_t len);
+
+/* Add TEXT so that it stays on its line and a terminal shows it and obeys
+ * nothing: control characters (ESC, DEL and C1 too) and bytes that are no UTF-8
+ * become \n, \r, \t or \xNN.  Everything else is as it was. */
+void str_visible(struct str *, const char *text);
+
+/* TEXT is visible already, so valid UTF-8, and every character counts as one
+ * column.  str_clip() adds what fits into COLUMNS, with an ellipsis for the rest. */
+size_t str_width(const char *text);
+void str_clip(struct str *, const char *text, size_t columns);
 
 #endif

@@ -5,10 +5,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 static void
 an_instant_survives_its_text(void **state)
@@ -120,6 +124,146 @@ context_goes_in_front_of_a_message(void **state)
 	assert_int_equal(err.line, 3);
 }
 
+static void
+visible_text_stays_on_its_line(void **state)
+{
+	static const struct {
+		const char *text, *seen;
+	} table[] = {
+		{ "plain \\ \"text\"", "plain \\ \"text\"" },
+		{ "a\nb\r\tc", "a\\nb\\r\\tc" },
+		{ "\033[2J\177\a", "\\x1b[2J\\x7f\\x07" },
+		{ "\xc2\x9b" "31m \xc2\xa0", "\\x9b31m \xc2\xa0" },
+		{ "\xff\xc3", "\\xff\\xc3" },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct str s = STR_INIT;
+
+		str_visible(&s, table[i].text);
+		assert_string_equal(str_text(&s), table[i].seen);
+		str_done(&s);
+	}
+}
+
+static void
+text_is_clipped_between_characters(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t columns;
+		const char *clipped;
+	} table[] = {
+		{ "abc", 3, "abc" }, { "abcd", 3, "ab\xe2\x80\xa6" }, { "abc", 0, "" },
+		{ "abc", 1, "\xe2\x80\xa6" }, { "", 0, "" },
+		{ "\xc3\xbc\xc3\xb6\xc3\xa4", 3, "\xc3\xbc\xc3\xb6\xc3\xa4" },
+		{ "\xc3\xbc\xf0\x9f\x94\x94\xc3\xa4 ", 3, "\xc3\xbc\xf0\x9f\x94\x94\xe2\x80\xa6" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct str s = STR_INIT;
+
+		str_clip(&s, table[i].text, table[i].columns);
+		assert_string_equal(str_text(&s), table[i].clipped);
+		str_done(&s);
+	}
+	assert_int_equal(str_width("gr\xc3\xbc\xc3\x9f"), 4);
+}
+
+static void
+a_name_always_gives_the_same_uuid(void **state)
+{
+	/* The first is RFC 9562's own, the others were made by libuuid. */
+	static const struct {
+		const char *space, *name, *uuid;
+	} table[] = {
+		{ "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "www.example.com",
+		  "2ed6657d-e927-568b-95e1-2665a8aea6a2" },
+		{ "6BA7B811-9DAD-11D1-80B4-00C04FD430C8", "http://python.org/",
+		  "4c565f0d-3f5a-5890-b41b-20cf47701c5e" },
+		{ "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "python.org",
+		  "886313e1-3b8a-5372-9b90-0c9aee199e5d" },
+		{ "00000000-0000-0000-0000-000000000000", "",
+		  "e129f27c-5103-5c5c-844b-cdf0a15e160d" },
+	};
+	char buf[UUID_TEXT];
+	struct uuid space, u;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		assert_int_equal(uuid_parse(table[i].space, &space, &err), 0);
+		u = uuid_v5(&space, table[i].name, strlen(table[i].name));
+		assert_string_equal(uuid_format(&u, buf), table[i].uuid);
+	}
+}
+
+static void
+what_is_no_uuid_is_refused(void **state)
+{
+	static const char *const table[] = { "", "6ba7b810",
+		"{6ba7b810-9dad-11d1-80b4-00c04fd430c8}",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c88",
+		"6ba7b8109dad11d180b400c04fd430c8",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430cg",
+		"6ba7b810+9dad-11d1-80b4-00c04fd430c8",
+		"urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8" };
+	struct err err;
+	struct uuid u;
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		assert_int_equal(uuid_parse(table[i], &u, &err), -1);
+}
+
+static void
+random_uuids_differ_and_say_their_version(void **state)
+{
+	struct uuid last = uuid_v4();
+
+	for (int i = 0; i < 1000; i++) {
+		struct uuid u = uuid_v4();
+
+		assert_int_equal(u.bytes[6] >> 4, 4);
+		assert_int_equal(u.bytes[8] >> 6, 2);
+		assert_false(uuid_equal(&u, &last));
+		last = u;
+	}
+}
+
+static void
+a_child_makes_other_uuids_than_its_parent(void **state)
+{
+	struct uuid here, there;
+	int fd[2];
+
+	uuid_v4();		/* both have the same pool now */
+	assert_int_equal(pipe(fd), 0);
+	if (fork() == 0) {
+		there = uuid_v4();
+		_exit(write(fd[1], &there, sizeof there) != sizeof there);
+	}
+	here = uuid_v4();
+	assert_int_equal(read(fd[0], &there, sizeof there), sizeof there);
+	assert_false(uuid_equal(&here, &there));
+	wait(NULL);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void
+a_fingerprint_is_sha256(void **state)
+{
+	char hex[SHA256_TEXT];
+
+	sha256_hex("abc", 3, hex);
+	assert_string_equal(hex,
+	    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	sha256_hex("", 0, hex);
+	assert_string_equal(hex,
+	    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
 int
 main(void)
 {
@@ -131,6 +275,13 @@ main(void)
 		cmocka_unit_test(a_slip_of_the_fingers_is_recognised),
 		cmocka_unit_test(utf8_is_told_from_bytes),
 		cmocka_unit_test(context_goes_in_front_of_a_message),
+		cmocka_unit_test(visible_text_stays_on_its_line),
+		cmocka_unit_test(text_is_clipped_between_characters),
+		cmocka_unit_test(a_name_always_gives_the_same_uuid),
+		cmocka_unit_test(what_is_no_uuid_is_refused),
+		cmocka_unit_test(random_uuids_differ_and_say_their_version),
+		cmocka_unit_test(a_child_makes_other_uuids_than_its_parent),
+		cmocka_unit_test(a_fingerprint_is_sha256),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -1,0 +1,67 @@
+/* The settings: one table, read from the file, the environment and the flags.
+ *
+ * A program makes a struct conf, which holds the defaults, and gives it what it
+ * finds, the weakest source first: what is given later counts.  Fields are read
+ * directly: conf->lease.  Every setting has a name in the environment, TOCSIN_
+ * and its name in capitals; a setting whose value is an address with a password
+ * in it can also be read from a file, which <name>_file (TOCSIN_<NAME>_FILE)
+ * names.  Passwords are made known to the log as secrets as they come.
+ *
+ * All errors are of class ERR_CONFIG and say where the value was given. */
+#ifndef BASE_CONF_H
+#define BASE_CONF_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/setting.h"
+
+struct err;
+
+/* What each of them means stands in the table, in conf.c.  Texts are never NULL,
+ * but may be empty. */
+struct conf {
+	char *database_url, *measuring_url, *measuring_role;
+	char *broker_url, *redis_url, *result_backend;
+	char *queue, *agent, *shell;
+	struct setting_list executors, pass_environment;
+	int64_t concurrency, processes, delivery_attempts;
+	int64_t max_value, max_output;		/* bytes */
+	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
+	span connect_timeout, statement_timeout, delivery_backoff;
+	int log_level, log_format;		/* enum log_level, log_format */
+	char **where;		/* for each setting; NULL: the default */
+};
+
+struct conf *conf_new(void);
+void conf_free(struct conf *);		/* NULL is fine */
+
+/* Where measuring connects: measuring_url, or database_url where it is empty. */
+const char *conf_measuring_url(const struct conf *);
+
+/* Give the setting KEY (or KEY_file) the value that TEXT says.  WHERE is for
+ * people: "tocsin.toml:3:9", "--queue". */
+int conf_set(struct conf *, const char *key, const char *text, const char *where,
+    struct err *);
+/* The same from a file that has types: a list may be an array, a span or a size
+ * a number of seconds or bytes. */
+int conf_set_json(struct conf *, const char *key, const json_t *, const char *where,
+    struct err *);
+/* All that TOCSIN_* in ENVIRONMENT says; an empty value counts as not given, a
+ * name that is no setting is an error. */
+int conf_environment(struct conf *, char *const *environment, struct err *);
+
+/* --- the table, for printing and for the manual --- */
+
+extern const struct setting conf_settings[];
+extern const size_t conf_count;
+
+#define CONF_VARIABLE 64
+/* "TOCSIN_LEASE".  Returns BUF. */
+const char *conf_variable(const struct setting *, char buf[CONF_VARIABLE]);
+/* The value as text, passwords as "***"; the caller frees. */
+char *conf_show(const struct conf *, const struct setting *);
+const char *conf_where(const struct conf *, const struct setting *);	/* or "default" */
+
+#endif

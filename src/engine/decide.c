@@ -1,0 +1,130 @@
+/* decide.c - evidences and events, decided from what stands upstream.
+ *
+ * Nothing here waits, reads or writes: the inputs come with the claim, and the
+ * answer goes to the settling.  That makes evaluating idempotent. */
+#include "engine/decide.h"
+#include <string.h>
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+struct inputs {
+	const struct input *at;
+	size_t n;
+	json_t **values;		/* parsed on first use */
+};
+
+static void
+fail(struct outcome *out, const char *message)
+{
+	out->state = JOB_FAILED;
+	out->reason = REASON_ERROR;
+	out->error = xstrdup(message);
+}
+
+static const struct input *
+find(const struct input *at, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(at[i].name, name))
+			return &at[i];
+	return NULL;
+}
+
+static const json_t *
+value_of(void *arg, const char *name)
+{
+	struct inputs *in = arg;
+	const struct input *input = find(in->at, in->n, name);
+	struct err ignored;
+	size_t i;
+
+	if (!input)
+		return NULL;
+	i = (size_t)(input - in->at);
+	if (!in->values[i])
+		in->values[i] = input->value
+		    ? json_read(input->value, strlen(input->value), &ignored) : json_null();
+	return in->values[i];
+}
+
+void
+decide_evidence(const struct version *version, const struct claimed *job, struct outcome *out)
+{
+	const struct evidence *e = &version->u.evidence;
+	struct inputs in = { job->inputs.at, job->inputs.n,
+		xcalloc(job->inputs.n, sizeof *in.values) };
+	struct expr_scope scope = { value_of, &in, job->as_of };
+	json_t *value = NULL;
+	bool truth;
+	struct err err;
+
+	if (expr_test(e->expr, e->operator, e->operand, &scope, &value, &truth, &err)) {
+		char *message = err.line ? xasprintf("%d:%d: %s", err.line, err.column,
+		    err.message) : xstrdup(err.message);
+
+		fail(out, message);
+		free(message);
+	} else {
+		out->state = JOB_DONE;
+		out->reason = REASON_OK;
+		out->value = json_canonical(value);
+		out->truth = truth ? TRUTH_TRUE : TRUTH_FALSE;
+	}
+	json_decref(value);
+	for (size_t i = 0; i < in.n; i++)
+		json_decref(in.values[i]);
+	free(in.values);
+}
+
+struct truths {
+	const struct input *at;
+	size_t n;
+};
+
+/* An evidence that is no job of the run counts as unknown. */
+static enum truth
+truth_of(void *arg, const char *name)
+{
+	const struct truths *truths = arg;
+	const struct input *input = find(truths->at, truths->n, name);
+
+	return input ? input->truth : TRUTH_UNKNOWN;
+}
+
+void
+decide_event(const struct version *version, const struct claimed *job, struct outcome *out)
+{
+	struct truths truths = { job->inputs.at, job->inputs.n };
+
+	out->state = JOB_DONE;
+	out->reason = REASON_OK;
+	out->truth = expr_decide(version->u.event.expr, truth_of, &truths);
+	if (out->truth == TRUTH_OPEN)
+		fail(out, "it was sent before its truth was decided");
+}
+
+enum job_state
+decide_ready(const struct version *version, const struct candidate *c)
+{
+	struct truths truths = { c->inputs.at, c->inputs.n };
+
+	if (c->unsettled == 0)
+		return c->succeeded ? JOB_QUEUED : JOB_SKIPPED;
+	if (c->kind != EVENT || !c->succeeded || !version || version->broken)
+		return JOB_WAITING;
+	return expr_decide(version->u.event.expr, truth_of, &truths) == TRUTH_OPEN
+	    ? JOB_WAITING : JOB_QUEUED;
+}
+
+int
+decide_move(const struct version *version, const struct standing *s, struct moved *m,
+    struct err *err)
+{
+	const struct event *event = &version->u.event;
+
+	*m = (struct moved){ .key = s->key, .event = s->event, .version = s->version,
+		.keep_schedule = !s->same_schedule };
+	m->after = event_evaluate(event, s->before, s->truth);
+	return event_next_call(event, s->dtstart, s->as_of, &m->next_call, err);
+}

@@ -1,0 +1,22 @@
+/* What an evidence or an event comes to: pure work between two reads. */
+#ifndef ENGINE_DECIDE_H
+#define ENGINE_DECIDE_H
+
+#include "engine/versions.h"
+#include "store/claim.h"
+#include "store/settle.h"
+
+/* Fill in state, reason, error, value and truth of OUT. */
+void decide_evidence(const struct version *, const struct claimed *, struct outcome *out);
+void decide_event(const struct version *, const struct claimed *, struct outcome *out);
+
+/* May this waiting job be evaluated now (JOB_QUEUED), never (JOB_SKIPPED), or
+ * not yet (JOB_WAITING)?  An event is ready as soon as its truth can no longer
+ * change. VERSION may be NULL where nothing upstream is open. */
+enum job_state decide_ready(const struct version *, const struct candidate *);
+
+/* Where an event stands after its evaluation. */
+int decide_move(const struct version *, const struct standing *, struct moved *,
+    struct err *);
+
+#endif

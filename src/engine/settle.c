@@ -1,0 +1,459 @@
+/* settle.c - write down what jobs have come to.
+ *
+ * A batch of outcomes is one transaction: values, states, and the count-down
+ * of whoever waits downstream.  It goes in rounds.  Each round stores outcomes
+ * and comes back with what may be ready now; what can never be evaluated is
+ * skipped, and that is the next round's outcomes.  When nothing is left to
+ * skip, the end queues what is fired, moves the events, makes their signals,
+ * counts the run down and commits.  Only then are the fired jobs published,
+ * and only when those are confirmed are the batch's messages acknowledged.
+ *
+ * Nothing here is lost by dying: before the commit nothing has happened, after
+ * it the sweep finds what was not published.  A commit whose answer is lost is
+ * simply settled again: the fences let nothing through twice. */
+#include "engine/worker.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "engine/decide.h"
+#include "io/loop.h"
+#include "io/pg.h"
+
+enum stage {
+	IDLE,
+	STORING,		/* a round of outcomes is under way */
+	STORED,			/* its answer is there */
+	FETCHING,		/* definitions that deciding needs */
+	ENDING,			/* the last statements and the commit */
+	ROLLING_BACK,
+};
+
+struct settling {
+	enum stage stage;
+	struct flights batch;
+	size_t size;			/* how many of a batch to take at once */
+	int tries;			/* of this batch, after deadlocks */
+	/* Of the transaction: */
+	bool first;			/* no round is answered yet */
+	VEC(struct outcome) round;	/* lent from the batch, or skips */
+	VEC(struct outcome) skipped;	/* all rounds' skips, owned */
+	struct settled settled;		/* the present round's answer */
+	VEC(struct job_key) fired;
+	VEC(struct moved) moved;
+	VEC(struct run_count) counts;
+};
+
+struct settling *
+settling_new(void)
+{
+	struct settling *s = xcalloc(1, sizeof *s);
+
+	s->size = BATCH_MAX;
+	return s;
+}
+
+bool
+settling_is_idle(const struct settling *s)
+{
+	return s->stage == IDLE && !s->batch.n;
+}
+
+void
+settling_hold(const struct settling *s, void (*each)(void *, const struct flight *), void *arg)
+{
+	for (size_t i = 0; i < s->batch.n; i++)
+		each(arg, s->batch.at[i]);
+}
+
+/* Forget what the transaction had come to; the batch stays. */
+static void
+forget_transaction(struct settling *s)
+{
+	for (size_t i = 0; i < s->skipped.n; i++)
+		outcome_done(&s->skipped.at[i]);
+	s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
+	settled_done(&s->settled);
+	s->stage = IDLE;
+}
+
+void
+settling_free(struct settling *s)
+{
+	forget_transaction(s);
+	for (size_t i = 0; i < s->batch.n; i++)
+		flight_free(s->batch.at[i]);
+	vec_done(&s->batch);
+	vec_done(&s->round);
+	vec_done(&s->skipped);
+	vec_done(&s->fired);
+	vec_done(&s->moved);
+	vec_done(&s->counts);
+	free(s);
+}
+
+/* --- when it fails --- */
+
+static void
+rolled_back(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+
+	forget_transaction(w->settling);
+}
+
+/* The transaction failed.  Trouble with the books is waited out.  A deadlock
+ * is tried again.  Anything else is the fault of some outcome: the batch goes
+ * job by job, and the guilty one fails with the reason. */
+static void
+fail_transaction(struct worker *w, const struct pg_answer *answer)
+{
+	struct settling *s = w->settling;
+	bool again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
+
+	if (answer->err->class == ERR_TEMPFAIL && !again)
+		worker_note_trouble(w, "settling", answer->err);
+	else if (again)
+		log_warn("a settling is tried again", "sqlstate", answer->sqlstate,
+		    "error", answer->err->message);
+	else if (s->batch.n > 1)
+		s->size = 1;
+	else {
+		struct outcome *o = &s->batch.at[0]->outcome;
+
+		if (o->state == JOB_FAILED && o->reason == REASON_ERROR)
+			worker_note_trouble(w, "settling", answer->err);
+		free(o->value);
+		free(o->error);
+		o->value = NULL;
+		o->truth = TRUTH_UNKNOWN;
+		o->state = JOB_FAILED;
+		o->reason = REASON_ERROR;
+		o->error = xasprintf("its outcome cannot be stored: %s", answer->err->message);
+	}
+	s->stage = ROLLING_BACK;
+	pg_say(w->books, "rollback", 0, NULL);
+	pg_ask(w->books, rolled_back, w);
+}
+
+/* --- rounds --- */
+
+static void
+stored(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+	struct settling *s = w->settling;
+
+	if (answer->err) {
+		fail_transaction(w, answer);
+		return;
+	}
+	settle_read_outcomes(answer, s->first, &s->settled);
+	s->first = false;
+	s->stage = STORED;
+}
+
+static void
+store_round(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	s->stage = STORING;
+	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first);
+	pg_ask(w->books, stored, w);
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+	const struct flight *x = *(struct flight *const *)a, *y = *(struct flight *const *)b;
+
+	if (x->job.key.run != y->job.key.run)
+		return x->job.key.run < y->job.key.run ? -1 : 1;
+	return x->job.key.id < y->job.key.id ? -1 : x->job.key.id > y->job.key.id;
+}
+
+static void
+begin(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	/* The size applies to what is in hand too: after a failure the batch
+	 * goes back, and comes again one by one. */
+	while (s->batch.n > s->size)
+		vec_push(&w->finished, s->batch.at[--s->batch.n]);
+	while (s->batch.n < s->size && w->finished.n)
+		vec_push(&s->batch, w->finished.at[--w->finished.n]);
+	if (!s->batch.n)
+		return;
+	qsort(s->batch.at, s->batch.n, sizeof *s->batch.at, by_key);
+	for (size_t i = 0; i < s->batch.n; i++)
+		vec_push(&s->round, s->batch.at[i]->outcome);
+	s->first = true;
+	failpoint("worker.before_settle");
+	store_round(w);
+}
+
+/* --- deciding --- */
+
+static void
+count(struct settling *s, int64_t run, bool failed)
+{
+	size_t i;
+
+	for (i = 0; i < s->counts.n; i++)
+		if (s->counts.at[i].run == run)
+			break;
+	if (i == s->counts.n)
+		vec_push(&s->counts, ((struct run_count){ run, 0, 0 }));
+	s->counts.at[i].settled++;
+	s->counts.at[i].failed += failed;
+}
+
+static const struct outcome *
+outcome_of(const struct settling *s, struct job_key key)
+{
+	for (size_t i = 0; i < s->round.n; i++)
+		if (s->round.at[i].key.run == key.run && s->round.at[i].key.id == key.id)
+			return &s->round.at[i];
+	return NULL;
+}
+
+static void
+log_failure(const struct outcome *o)
+{
+	if (o->state == JOB_FAILED)
+		log_warn("a job failed", "run", log_number(o->key.run),
+		    "kind", kind_text(o->kind), "name", o->name,
+		    "reason", reason_text(o->reason), "error", o->error);
+}
+
+static void
+skip(struct settling *s, struct candidate *c)
+{
+	struct outcome o = { .key = c->key, .kind = c->kind, .fence = -1,
+		.state = JOB_SKIPPED, .reason = REASON_UPSTREAM, .truth = TRUTH_UNKNOWN };
+
+	o.name = xstrdup(c->name);
+	vec_push(&s->skipped, o);
+	vec_push(&s->round, o);
+}
+
+static struct version *
+hold_event(struct worker *w, int64_t id)
+{
+	return versions_hold(w->versions, id);
+}
+
+static void
+fetched(void *arg, const struct pg_answer *answer);
+
+static void
+add_version(void *arg, int64_t id, enum kind kind, const char *body)
+{
+	versions_add(arg, id, kind, body);
+}
+
+static void
+need(struct worker *w, int64_t id, int64_t *missing, size_t *n)
+{
+	struct version *v = versions_hold(w->versions, id);
+
+	if (!v)
+		missing[(*n)++] = id;
+	versions_release(w->versions, v);
+}
+
+/* True when every definition that deciding needs is at hand; else they are
+ * asked for, within the transaction. */
+static bool
+have_versions(struct worker *w)
+{
+	struct settling *s = w->settling;
+	int64_t *missing = xcalloc(s->settled.candidates.n + s->settled.standings.n,
+	    sizeof *missing);
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->settled.candidates.n; i++)
+		if (s->settled.candidates.at[i].unsettled > 0)
+			need(w, s->settled.candidates.at[i].version, missing, &n);
+	for (size_t i = 0; i < s->settled.standings.n; i++)
+		need(w, s->settled.standings.at[i].version, missing, &n);
+	if (n) {
+		s->stage = FETCHING;
+		claim_say_versions(w->books, missing, n);
+		pg_ask(w->books, fetched, w);
+	}
+	free(missing);
+	return n == 0;
+}
+
+static void
+fetched(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+	struct settling *s = w->settling;
+
+	if (answer->err) {
+		fail_transaction(w, answer);
+		return;
+	}
+	claim_read_versions(answer, add_version, w->versions);
+	for (size_t i = 0; i < s->settled.candidates.n; i++)
+		versions_add_missing(w->versions, s->settled.candidates.at[i].version);
+	for (size_t i = 0; i < s->settled.standings.n; i++)
+		versions_add_missing(w->versions, s->settled.standings.at[i].version);
+	s->stage = STORED;
+}
+
+static void
+move(struct worker *w, const struct standing *st)
+{
+	struct settling *s = w->settling;
+	struct version *v = hold_event(w, st->version);
+	struct moved m;
+	struct err err;
+
+	if (v && !v->broken) {
+		if (decide_move(v, st, &m, &err)) {
+			log_error("an event's next call cannot be computed", "event",
+			    log_number(st->event), "error", err.message);
+			m.keep_schedule = true;
+			m.next_call = INSTANT_NEVER;
+		}
+		vec_push(&s->moved, m);
+	}
+	versions_release(w->versions, v);
+}
+
+/* What the round's answer means: who is counted, fired, skipped, moved. */
+static void
+decide(struct worker *w)
+{
+	struct settling *s = w->settling;
+	struct settled *answer = &s->settled;
+
+	for (size_t i = 0; i < answer->ours.n; i++) {
+		const struct outcome *o = outcome_of(s, answer->ours.at[i]);
+
+		count(s, o->key.run, o->state == JOB_FAILED);
+	}
+	s->round.n = 0;
+	for (size_t i = 0; i < answer->candidates.n; i++) {
+		struct candidate *c = &answer->candidates.at[i];
+		struct version *v = c->unsettled ? hold_event(w, c->version) : NULL;
+
+		switch (decide_ready(v, c)) {
+		case JOB_QUEUED: vec_push(&s->fired, c->key); break;
+		case JOB_SKIPPED: skip(s, c); break;
+		default: break;
+		}
+		versions_release(w->versions, v);
+	}
+	for (size_t i = 0; i < answer->standings.n; i++)
+		move(w, &answer->standings.at[i]);
+	settled_done(answer);
+}
+
+/* --- the end --- */
+
+struct acks {
+	struct worker *worker;
+	VEC(struct message *) messages;
+};
+
+static void
+release_all(void *arg)
+{
+	struct acks *acks = arg;
+
+	failpoint("worker.before_ack");
+	for (size_t i = 0; i < acks->messages.n; i++)
+		worker_release_message(acks->worker, acks->messages.at[i]);
+	vec_done(&acks->messages);
+	free(acks);
+}
+
+static void
+tell(struct worker *w, const struct ended *ended)
+{
+	struct settling *s = w->settling;
+
+	for (size_t i = 0; i < s->batch.n; i++)
+		log_failure(&s->batch.at[i]->outcome);
+	for (size_t i = 0; i < ended->runs.n; i++) {
+		const struct run_end *end = &ended->runs.at[i];
+
+		if (end->unsettled == 0)
+			log_info("cycle closed", "run", log_number(end->run),
+			    "state", run_state_text(end->state),
+			    "failed", log_number(end->failed));
+		if (w->set.run_changed)
+			w->set.run_changed(w->set.arg, end);
+	}
+	if (ended->deliveries)
+		deliver_look_again(w);
+}
+
+static void
+ended(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+	struct settling *s = w->settling;
+	struct ended ended = { 0 };
+	struct acks *acks;
+
+	if (answer->err) {
+		fail_transaction(w, answer);
+		return;
+	}
+	failpoint("worker.after_commit");
+	worker_note_success(w);
+	settle_read_end(answer, &ended);
+	tell(w, &ended);
+	acks = xcalloc(1, sizeof *acks);
+	acks->worker = w;
+	for (size_t i = 0; i < s->batch.n; i++) {
+		if (s->batch.at[i]->from)
+			vec_push(&acks->messages, s->batch.at[i]->from);
+		flight_free(s->batch.at[i]);
+	}
+	s->batch.n = 0;
+	s->tries = 0;
+	if (s->size < BATCH_MAX && !w->finished.n)
+		s->size = BATCH_MAX;
+	forget_transaction(s);
+	worker_publish(w, ended.fired.at, ended.fired.n, release_all, acks);
+	ended_done(&ended);
+}
+
+static void
+end(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	s->stage = ENDING;
+	failpoint("worker.before_commit");
+	settle_say_end(w->books, s->fired.at, s->fired.n, s->moved.at, s->moved.n,
+	    s->counts.at, s->counts.n);
+	pg_ask(w->books, ended, w);
+}
+
+void
+settle_finished(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	if (s->stage == IDLE && !w->waiting)
+		begin(w);
+	if (s->stage == STORED && have_versions(w)) {
+		decide(w);
+		if (s->round.n)
+			store_round(w);
+		else
+			end(w);
+	}
+}

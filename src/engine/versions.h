@@ -1,0 +1,34 @@
+/* Definitions by the number of their version, parsed once.
+ *
+ * Versions never change, so a cache of them is never stale.  Bounded: when it
+ * is full, what has not been used for longest goes. */
+#ifndef ENGINE_VERSIONS_H
+#define ENGINE_VERSIONS_H
+
+#include <stdint.h>
+#include "model/model.h"
+
+struct versions;
+
+struct version {
+	int64_t id;
+	enum kind kind;
+	const char *broken;		/* why it cannot be used, or NULL */
+	union {
+		struct variable variable;
+		struct evidence evidence;
+		struct event event;
+		struct reaction reaction;
+	} u;
+};
+
+struct versions *versions_new(size_t most);
+void versions_free(struct versions *);
+/* Held until released: a version in use is never dropped. NULL: not known here. */
+struct version *versions_hold(struct versions *, int64_t id);
+void versions_release(struct versions *, struct version *);
+void versions_add(struct versions *, int64_t id, enum kind, const char *body);
+/* The id is not in the books: remember that, as a broken version. */
+void versions_add_missing(struct versions *, int64_t id);
+
+#endif

@@ -1,0 +1,129 @@
+/* A worker: what computes jobs and writes down what they come to.
+ *
+ * The same in a daemon and in `cycle --local`; only the transport differs.
+ * Its life is worker_turn().  A job moves through the lists below from top to
+ * bottom, and is in exactly one of them:
+ *
+ *	inbox -> claiming -> claimed -> running -> finished -> settling
+ */
+#ifndef ENGINE_WORKER_H
+#define ENGINE_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/vec.h"
+#include "engine/versions.h"
+#include "exec/exec.h"
+#include "store/claim.h"
+#include "store/settle.h"
+#include "wire/wire.h"
+
+struct conf;
+struct delivering;
+struct loop;
+struct pg;
+struct settling;
+struct timer;
+struct worker;
+
+enum { BATCH_MAX = 512 };	/* jobs in one claim or one settling */
+
+/* A job that a message names, and the message. */
+struct slip {
+	struct job_key key;
+	struct message *from;
+};
+
+/* A job that is claimed, until its outcome is settled. */
+struct flight {
+	struct worker *worker;
+	struct claimed job;
+	struct message *from;
+	struct version *version;
+	struct exec *exec;		/* of a variable under way */
+	struct outcome outcome;
+};
+
+struct flights {
+	struct flight **at;
+	size_t n, room;
+};
+
+struct worker_settings {
+	struct loop *loop;
+	const struct conf *conf;
+	struct transport *transport;	/* taken */
+	bool allowed[EXECUTOR_COUNT];
+	int64_t only_run;		/* sweep this run alone; 0: all */
+	/* Told of each run that a settling of ours has changed. */
+	void (*run_changed)(void *arg, const struct run_end *);
+	void *arg;
+};
+
+struct worker {
+	struct worker_settings set;
+	struct loop *loop;
+	const struct conf *conf;
+	char name[128];			/* host:pid:random, in the books */
+	/* The books, twice: a claim must not fall into a settling's transaction. */
+	struct pg *claims, *books;
+	struct hands *hands;
+	struct versions *versions;
+	VEC(struct slip) decisions, variables;	/* the inbox */
+	size_t variables_head;
+	VEC(struct slip) claiming;
+	bool claim_asked, versions_asked, sweep_asked, renew_asked;
+	struct flights claimed, alone, running, finished;
+	bool running_alone;
+	size_t claiming_variables;
+	struct settling *settling;
+	struct delivering *delivering;
+	VEC(struct sent *) unsent;	/* to be published (again) */
+	size_t unconfirmed;		/* messages under way */
+	struct timer *renew, *sweep, *retry;
+	bool waiting;			/* for RETRY: the books cannot be reached */
+	int failures;			/* in a row */
+	instant trouble_since;		/* 0: all is well (monotonic) */
+};
+
+struct worker *worker_new(const struct worker_settings *);
+void worker_free(struct worker *);	/* kills what still runs */
+
+/* One turn of its life: called after every wait of the loop. */
+void worker_turn(struct worker *);
+/* Nothing is claimed, running or unsettled, and nothing waits in the inbox. */
+bool worker_is_idle(const struct worker *);
+
+/* Send jobs (of the plan, of a settling, of the sweep).  When all are confirmed,
+ * DONE is called (may be NULL). */
+void worker_publish(struct worker *, const struct fired_job *, size_t n,
+    void (*done)(void *arg), void *arg);
+void worker_sweep_now(struct worker *);
+
+/* The books have failed with ERR: wait before the next try. */
+void worker_note_trouble(struct worker *, const char *what, const struct err *);
+void worker_note_success(struct worker *);
+/* FLIGHT is over: give back what it holds; its message is not touched. */
+void flight_free(struct flight *);
+/* One job of M is settled (or is none of ours). */
+void worker_release_message(struct worker *, struct message *m);
+
+/* settle.c */
+struct settling *settling_new(void);
+void settling_free(struct settling *);
+bool settling_is_idle(const struct settling *);
+void settle_finished(struct worker *);		/* begin one, or go on with it */
+void settling_hold(const struct settling *, void (*each)(void *arg,
+    const struct flight *), void *arg);
+
+/* deliver.c */
+struct delivering *delivering_new(struct worker *);
+void delivering_free(struct delivering *);
+/* Attempt what is due; DELIVER_IDLE when there was nothing more to do. */
+void deliver_due(struct worker *);
+void deliver_look_again(struct worker *);	/* new ones may be there */
+bool deliver_is_idle(const struct worker *);
+
+#endif

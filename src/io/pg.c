@@ -1,0 +1,781 @@
+/* pg.c - libpq without blocking, in pipeline mode.
+ *
+ * A group of statements goes out with one Sync behind it and comes back as one
+ * answer.  Results arrive in order, so the queue of groups is all the state
+ * there is: the head of the queue is what PQgetResult() speaks of next.
+ *
+ * In pipeline mode each statement's results end with a NULL, a Sync has a
+ * result of its own and no NULL after it, and a statement that failed makes
+ * the rest of its group come back as aborted. */
+#include "io/pg.h"
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "io/loop.h"
+
+enum { PREPARED_MAX = 64 };
+
+struct statement {
+	const char *sql;		/* a prepared one's is a constant */
+	char *own;			/* the copy of one that is not */
+	bool prepared, prepare_first, rows;
+	bool enough;			/* the row callback has had enough */
+	bool (*row)(void *, const PGresult *);
+	void *arg;
+	int n;
+	Oid *types;
+	char **params;
+	int name;			/* of a prepared one */
+	PGresult *result;
+};
+
+struct group {
+	VEC(struct statement) statements;
+	size_t at;			/* whose results come next */
+	bool preparing;			/* ... or rather those of its Parse */
+	bool sent;
+	struct err err;
+	bool failed;
+	char sqlstate[6];
+	void (*answered)(void *, const struct pg_answer *);
+	void *arg;
+	struct group *next;
+};
+
+struct pg {
+	struct loop *loop;
+	char *conninfo, *name, *role;
+	span connect_timeout, statement_timeout;
+	PGconn *conn;
+	struct watch *watch;
+	int fd;				/* that the watch watches */
+	struct timer *deadline;		/* of connecting */
+	bool ready;			/* connected, in pipeline mode */
+	bool in_callback, freed;
+	struct uv_getaddrinfo_s *resolving;
+	struct group *first, *last;	/* asked, in order */
+	struct group *open;		/* being said */
+	const char *prepared[PREPARED_MAX];
+	int n_prepared;
+};
+
+static void work(struct pg *);
+static void ready_for(void *arg, int events);
+
+/* --- groups --- */
+
+static void
+group_free(struct group *g)
+{
+	for (size_t i = 0; i < g->statements.n; i++) {
+		struct statement *s = &g->statements.at[i];
+
+		for (int p = 0; p < s->n; p++)
+			free(s->params[p]);
+		free(s->params);
+		free(s->types);
+		free(s->own);
+		PQclear(s->result);
+	}
+	vec_done(&g->statements);
+	free(g);
+}
+
+static void
+fail_group(struct group *g, const struct err *err, const char *sqlstate)
+{
+	if (g->failed)
+		return;
+	g->failed = true;
+	g->err = *err;
+	snprintf(g->sqlstate, sizeof g->sqlstate, "%s", sqlstate ? sqlstate : "");
+}
+
+/* Take the head off the queue and tell its owner. */
+static void
+answer(struct pg *pg)
+{
+	struct group *g = pg->first;
+	struct pg_answer a = { 0 };
+	PGresult **results = xcalloc(g->statements.n + 1, sizeof *results);
+
+	pg->first = g->next;
+	if (!pg->first)
+		pg->last = NULL;
+	for (size_t i = 0; i < g->statements.n; i++)
+		results[i] = g->statements.at[i].result;
+	a.results = results;
+	a.n = g->statements.n;
+	a.err = g->failed ? &g->err : NULL;
+	memcpy(a.sqlstate, g->sqlstate, sizeof a.sqlstate);
+	if (g->answered)
+		g->answered(g->arg, &a);
+	free(results);
+	group_free(g);
+}
+
+/* --- the connection --- */
+
+static void
+forget_connection(struct pg *pg)
+{
+	timer_stop(pg->deadline);
+	watch_free(pg->watch);
+	pg->watch = NULL;
+	pg->fd = -1;
+	PQfinish(pg->conn);
+	pg->conn = NULL;
+	pg->ready = false;
+	pg->n_prepared = 0;
+}
+
+static void
+destroy(struct pg *pg)
+{
+	struct group *next;
+
+	forget_connection(pg);
+	timer_free(pg->deadline);
+	if (pg->resolving) {
+		pg->resolving->data = NULL;	/* its callback frees it */
+		uv_cancel((uv_req_t *)pg->resolving);
+	}
+	for (struct group *g = pg->first; g; g = next) {
+		next = g->next;
+		group_free(g);
+	}
+	if (pg->open)
+		group_free(pg->open);
+	free(pg->conninfo);
+	free(pg->name);
+	free(pg->role);
+	free(pg);
+}
+
+/* Close, and answer every group with ERR.  An owner may ask anew from its
+ * callback: only the groups that were there before are answered. */
+void
+pg_break(struct pg *pg, const struct err *err)
+{
+	struct group *last = pg->last, *g;
+	struct err copy = *err;
+	bool outer = !pg->in_callback;
+
+	forget_connection(pg);
+	if (pg->resolving) {
+		pg->resolving->data = NULL;
+		uv_cancel((uv_req_t *)pg->resolving);
+		pg->resolving = NULL;
+	}
+	pg->in_callback = true;
+	while ((g = pg->first)) {
+		fail_group(g, &copy, NULL);
+		answer(pg);
+		if (g == last || pg->freed)
+			break;
+	}
+	if (!outer)
+		return;
+	pg->in_callback = false;
+	if (pg->freed)
+		destroy(pg);
+	else if (pg->first)
+		work(pg);
+}
+
+static void
+break_with_message(struct pg *pg, const char *what)
+{
+	struct err err;
+	char *text = xstrdup(pg->conn ? PQerrorMessage(pg->conn) : "");
+
+	for (char *nl = text; (nl = strchr(nl, '\n')); )
+		*nl = nl[1] ? ' ' : '\0';
+	err_class(&err, ERR_TEMPFAIL, "%s%s%s", what, *text ? ": " : "", text);
+	free(text);
+	pg_break(pg, &err);
+}
+
+static void
+connect_timed_out(void *arg)
+{
+	break_with_message(arg, "cannot connect to PostgreSQL in time");
+}
+
+static void
+watch_socket(struct pg *pg, int events)
+{
+	int fd = PQsocket(pg->conn);
+
+	/* The socket may change while connecting: several hosts, or TLS. */
+	if (pg->watch && fd != pg->fd) {
+		watch_free(pg->watch);
+		pg->watch = NULL;
+	}
+	if (!pg->watch) {
+		pg->fd = fd;
+		pg->watch = watch_new(pg->loop, fd, ready_for, pg);
+	}
+	if (pg->watch)
+		watch_set(pg->watch, events);
+}
+
+/* Options for every session of ours; a conninfo's own come after and win. */
+static char *
+session_options(struct pg *pg)
+{
+	const char *own = getenv("PGOPTIONS");
+
+	return xasprintf("-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 "
+	    "-c client_connection_check_interval=2s "
+	    "-c statement_timeout=%lld %s%s %s",
+	    (long long)(pg->statement_timeout / 1000),
+	    pg->role ? "-c role=" : "", pg->role ? pg->role : "", own ? own : "");
+}
+
+static PGconn *
+start_connection(struct pg *pg, const char *hostaddr, bool async)
+{
+	char *options = session_options(pg), timeout[16];
+	const char *keys[] = { "dbname", "fallback_application_name", "options",
+		"connect_timeout", "client_encoding",
+		hostaddr ? "hostaddr" : NULL, NULL };
+	const char *values[] = { pg->conninfo, pg->name, options,
+		timeout, "UTF8", hostaddr, NULL };
+	PGconn *conn;
+
+	snprintf(timeout, sizeof timeout, "%lld",
+	    (long long)((pg->connect_timeout + SECOND - 1) / SECOND));
+	conn = async ? PQconnectStartParams(keys, values, 1)
+	    : PQconnectdbParams(keys, values, 1);
+	free(options);
+	return conn;
+}
+
+static void
+begin_connection(struct pg *pg, const char *hostaddr)
+{
+	pg->conn = start_connection(pg, hostaddr, true);
+	if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
+		break_with_message(pg, "cannot connect to PostgreSQL");
+		return;
+	}
+	watch_socket(pg, WATCH_WRITE);
+}
+
+static void
+resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+	struct pg *pg = req->data;
+	char address[64] = "";
+
+	if (pg) {
+		pg->resolving = NULL;
+		if (status == 0 && res && getnameinfo(res->ai_addr, res->ai_addrlen,
+		    address, sizeof address, NULL, 0, NI_NUMERICHOST))
+			address[0] = '\0';
+		if (status == 0 && address[0])
+			begin_connection(pg, address);
+		else {
+			struct err err;
+
+			err_class(&err, ERR_TEMPFAIL,
+			    "cannot find PostgreSQL's host: %s",
+			    status ? uv_strerror(status) : "no address");
+			pg_break(pg, &err);
+		}
+	}
+	uv_freeaddrinfo(res);
+	free(req);
+}
+
+/* The single host name that libpq would look up by blocking, or NULL: several
+ * hosts, an address, a socket's directory are left to it. */
+static char *
+host_to_resolve(struct pg *pg)
+{
+	PQconninfoOption *given = PQconninfoParse(pg->conninfo, NULL),
+	    *defaults = PQconndefaults();
+	const char *host = NULL, *addr = NULL;
+	struct in6_addr any;
+	char *name = NULL;
+
+	for (PQconninfoOption *o = defaults; o && o->keyword; o++) {
+		if (!strcmp(o->keyword, "host"))
+			host = o->val;
+		if (!strcmp(o->keyword, "hostaddr"))
+			addr = o->val;
+	}
+	for (PQconninfoOption *o = given; o && o->keyword; o++) {
+		if (!strcmp(o->keyword, "host") && o->val)
+			host = o->val;
+		if (!strcmp(o->keyword, "hostaddr") && o->val)
+			addr = o->val;
+	}
+	if (host && *host && !addr && host[0] != '/' && host[0] != '@' &&
+	    !strchr(host, ',') && uv_inet_pton(AF_INET, host, &any) &&
+	    uv_inet_pton(AF_INET6, host, &any))
+		name = xstrdup(host);
+	PQconninfoFree(given);
+	PQconninfoFree(defaults);
+	return name;
+}
+
+static void
+connect_now(struct pg *pg)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	char *host = host_to_resolve(pg);
+
+	timer_start(pg->deadline, pg->connect_timeout);
+	if (!host) {
+		begin_connection(pg, NULL);
+		return;
+	}
+	pg->resolving = xcalloc(1, sizeof *pg->resolving);
+	pg->resolving->data = pg;
+	if (uv_getaddrinfo(loop_uv(pg->loop), pg->resolving, resolved, host, NULL, &hints)) {
+		free(pg->resolving);
+		pg->resolving = NULL;
+		begin_connection(pg, NULL);
+	}
+	free(host);
+}
+
+static void
+go_on_connecting(struct pg *pg)
+{
+	switch (PQconnectPoll(pg->conn)) {
+	case PGRES_POLLING_READING:
+		watch_socket(pg, WATCH_READ);
+		return;
+	case PGRES_POLLING_WRITING:
+		watch_socket(pg, WATCH_WRITE);
+		return;
+	case PGRES_POLLING_OK:
+		break;
+	default:
+		break_with_message(pg, "cannot connect to PostgreSQL");
+		return;
+	}
+	timer_stop(pg->deadline);
+	if (PQsetnonblocking(pg->conn, 1) || !PQenterPipelineMode(pg->conn)) {
+		break_with_message(pg, "PostgreSQL");
+		return;
+	}
+	pg->ready = true;
+	work(pg);
+}
+
+/* --- sending --- */
+
+static int
+prepared_name(struct pg *pg, const char *sql, bool *is_new)
+{
+	*is_new = false;
+	for (int i = 0; i < pg->n_prepared; i++)
+		if (pg->prepared[i] == sql)
+			return i;
+	if (pg->n_prepared == PREPARED_MAX)
+		return -1;
+	*is_new = true;
+	pg->prepared[pg->n_prepared] = sql;
+	return pg->n_prepared++;
+}
+
+static int
+send_statement(struct pg *pg, struct statement *s)
+{
+	const char *const *params = (const char *const *)s->params;
+	char name[16];
+
+	if (s->prepared)
+		s->name = prepared_name(pg, s->sql, &s->prepare_first);
+	if (!s->prepared || s->name < 0)
+		return PQsendQueryParams(pg->conn, s->sql, s->n, s->types, params,
+		    NULL, NULL, 0);
+	snprintf(name, sizeof name, "t%d", s->name);
+	if (s->prepare_first && !PQsendPrepare(pg->conn, name, s->sql, 0, NULL))
+		return 0;
+	return PQsendQueryPrepared(pg->conn, name, s->n, params, NULL, NULL, 0);
+}
+
+static int
+send_group(struct pg *pg, struct group *g)
+{
+	for (size_t i = 0; i < g->statements.n; i++)
+		if (!send_statement(pg, &g->statements.at[i]))
+			return -1;
+	if (!PQpipelineSync(pg->conn))
+		return -1;
+	g->preparing = g->statements.n && g->statements.at[0].prepare_first;
+	g->sent = true;
+	return 0;
+}
+
+/* --- receiving --- */
+
+static void
+note_failure(struct pg *pg, struct group *g, const PGresult *r)
+{
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY),
+	    *detail = PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL),
+	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	struct err err;
+
+	/* 08, 57P0x: the connection goes; 53: no resources; 40: try again. */
+	err_class(&err, state && (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "40", 2)) ? ERR_TEMPFAIL : ERR_GIVEN,
+	    "%s%s%s%s", primary ? primary : PQresultErrorMessage(r),
+	    detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
+	fail_group(g, &err, state);
+	if (g->at < g->statements.n && g->preparing) {
+		/* It was not prepared after all; nor, the group being
+		 * aborted, is what came behind it. */
+		pg->n_prepared = g->statements.at[g->at].name;
+	}
+}
+
+/* The NULL that ends the results of a statement. */
+static void
+end_statement(struct group *g)
+{
+	if (g->preparing) {
+		g->preparing = false;
+		return;
+	}
+	g->at++;
+	g->preparing = g->at < g->statements.n && g->statements.at[g->at].prepare_first;
+}
+
+static void
+take_result(struct pg *pg, struct group *g, PGresult *r)
+{
+	struct statement *s = &g->statements.at[g->at];
+
+	switch (PQresultStatus(r)) {
+	case PGRES_FATAL_ERROR:
+	case PGRES_BAD_RESPONSE:
+		note_failure(pg, g, r);
+		if (!g->preparing && !s->result) {
+			s->result = r;
+			return;
+		}
+		break;
+	case PGRES_PIPELINE_ABORTED:
+		if (g->preparing && s->name < pg->n_prepared)
+			pg->n_prepared = s->name;
+		break;
+	case PGRES_SINGLE_TUPLE:
+		if (!s->enough && !s->row(s->arg, r))
+			s->enough = true;
+		break;
+	case PGRES_TUPLES_OK:
+		if (s->rows && !s->enough)	/* no rows, or the last of them */
+			s->row(s->arg, r);
+		/* fall through */
+	default:
+		if (!g->preparing && !s->enough && !s->result) {
+			s->result = r;
+			return;
+		}
+	}
+	PQclear(r);
+}
+
+/* All that has arrived.  False when PG was freed on the way. */
+static bool
+receive(struct pg *pg)
+{
+	while (pg->first && pg->first->sent && pg->conn) {
+		struct group *g = pg->first;
+		PGresult *r;
+
+		/* Before anything is parsed, PQisBusy() included. */
+		if (g->at < g->statements.n && g->statements.at[g->at].rows && !g->preparing)
+			PQsetSingleRowMode(pg->conn);
+		if (PQisBusy(pg->conn))
+			return true;
+		r = PQgetResult(pg->conn);
+		if (!r) {
+			if (PQstatus(pg->conn) == CONNECTION_BAD)
+				return true;
+			if (g->at < g->statements.n)
+				end_statement(g);
+			continue;
+		}
+		if (PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
+			PQclear(r);
+			pg->in_callback = true;
+			answer(pg);
+			pg->in_callback = false;
+			if (pg->freed)
+				return false;
+			continue;
+		}
+		if (g->at < g->statements.n)
+			take_result(pg, g, r);
+		else
+			PQclear(r);
+	}
+	return true;
+}
+
+/* Send what is asked, and wait for what is missing. */
+static void
+work(struct pg *pg)
+{
+	int more;
+
+	if (!pg->conn) {
+		if (pg->first && !pg->resolving)
+			connect_now(pg);
+		return;
+	}
+	if (!pg->ready)
+		return;
+	for (struct group *g = pg->first; g; g = g->next)
+		if (!g->sent && send_group(pg, g)) {
+			break_with_message(pg, "cannot send to PostgreSQL");
+			return;
+		}
+	more = PQflush(pg->conn);
+	if (more < 0) {
+		break_with_message(pg, "the connection to PostgreSQL is lost");
+		return;
+	}
+	watch_socket(pg, WATCH_READ | (more ? WATCH_WRITE : 0));
+}
+
+static void
+ready_for(void *arg, int events)
+{
+	struct pg *pg = arg;
+
+	if (!pg->conn)
+		return;
+	if (!pg->ready) {
+		go_on_connecting(pg);
+		return;
+	}
+	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
+		/* What had arrived before the end still counts, such as the
+		 * reason that the server gave. */
+		if (receive(pg) && pg->conn)
+			break_with_message(pg, "the connection to PostgreSQL is lost");
+		else if (pg->freed)
+			destroy(pg);
+		return;
+	}
+	if (!receive(pg)) {
+		destroy(pg);
+		return;
+	}
+	if (pg->conn && PQstatus(pg->conn) == CONNECTION_BAD)
+		break_with_message(pg, "the connection to PostgreSQL is lost");
+	else
+		work(pg);
+}
+
+/* --- for the owner --- */
+
+struct pg *
+pg_new(struct loop *loop, const struct pg_settings *settings)
+{
+	struct pg *pg = xcalloc(1, sizeof *pg);
+
+	pg->loop = loop;
+	pg->conninfo = xstrdup(settings->conninfo ? settings->conninfo : "");
+	pg->name = xstrdup(settings->name ? settings->name : "tocsin");
+	pg->role = xstrdup(settings->role);
+	pg->connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND;
+	pg->statement_timeout = settings->statement_timeout;
+	pg->fd = -1;
+	pg->deadline = timer_new(loop, connect_timed_out, pg);
+	return pg;
+}
+
+void
+pg_free(struct pg *pg)
+{
+	if (!pg)
+		return;
+	if (pg->in_callback) {
+		pg->freed = true;
+		return;
+	}
+	destroy(pg);
+}
+
+static struct statement *
+say(struct pg *pg, int n, const char *const *params)
+{
+	struct statement s = { .n = n };
+
+	if (!pg->open)
+		pg->open = xcalloc(1, sizeof *pg->open);
+	s.params = xcalloc((size_t)n, sizeof *s.params);
+	for (int i = 0; i < n; i++)
+		s.params[i] = xstrdup(params[i]);
+	vec_push(&pg->open->statements, s);
+	return &pg->open->statements.at[pg->open->statements.n - 1];
+}
+
+void
+pg_say(struct pg *pg, const char *sql, int n, const char *const *params)
+{
+	struct statement *s = say(pg, n, params);
+
+	s->sql = s->own = xstrdup(sql);
+}
+
+void
+pg_say_prepared(struct pg *pg, const char *sql, int n, const char *const *params)
+{
+	struct statement *s = say(pg, n, params);
+
+	s->sql = sql;
+	s->prepared = true;
+}
+
+void
+pg_say_rows(struct pg *pg, const char *sql, int n, const Oid *types,
+    const char *const *params, bool (*row)(void *, const PGresult *), void *arg)
+{
+	struct statement *s = say(pg, n, params);
+
+	s->sql = s->own = xstrdup(sql);
+	if (types) {
+		s->types = xcalloc((size_t)n, sizeof *s->types);
+		memcpy(s->types, types, (size_t)n * sizeof *s->types);
+	}
+	s->rows = true;
+	s->row = row;
+	s->arg = arg;
+}
+
+void
+pg_ask(struct pg *pg, void (*answered)(void *, const struct pg_answer *), void *arg)
+{
+	struct group *g = pg->open ? pg->open : xcalloc(1, sizeof *g);
+
+	pg->open = NULL;
+	g->answered = answered;
+	g->arg = arg;
+	if (pg->last)
+		pg->last->next = g;
+	else
+		pg->first = g;
+	pg->last = g;
+	if (!pg->in_callback || pg->conn)
+		work(pg);
+}
+
+bool
+pg_is_idle(const struct pg *pg)
+{
+	return !pg->first;
+}
+
+struct cancel {
+	uv_work_t work;
+	PGcancel *cancel;
+};
+
+static void
+cancel_work(uv_work_t *work)
+{
+	struct cancel *c = work->data;
+	char buf[256];
+
+	PQcancel(c->cancel, buf, sizeof buf);
+}
+
+static void
+cancel_done(uv_work_t *work, int status)
+{
+	struct cancel *c = work->data;
+
+	PQfreeCancel(c->cancel);
+	free(c);
+}
+
+void
+pg_cancel(struct pg *pg)
+{
+	struct cancel *c;
+	PGcancel *cancel;
+
+	if (!pg->ready || !(cancel = PQgetCancel(pg->conn)))
+		return;
+	c = xcalloc(1, sizeof *c);
+	c->cancel = cancel;
+	c->work.data = c;
+	uv_queue_work(loop_uv(pg->loop), &c->work, cancel_work, cancel_done);
+}
+
+/* --- without a loop --- */
+
+static char *
+one_line(const char *message)
+{
+	char *text = xstrdup(message);
+	size_t n = strlen(text);
+
+	while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
+		text[--n] = '\0';
+	for (char *c = text; *c; c++)
+		if (*c == '\n')
+			*c = ' ';
+	return text;
+}
+
+PGconn *
+pg_connect(const struct pg_settings *settings, struct err *err)
+{
+	struct pg pg = { .conninfo = xstrdup(settings->conninfo ? settings->conninfo : ""),
+		.name = xstrdup(settings->name ? settings->name : "tocsin"),
+		.role = xstrdup(settings->role),
+		.connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND,
+		.statement_timeout = settings->statement_timeout };
+	PGconn *conn = start_connection(&pg, NULL, false);
+
+	if (conn && PQstatus(conn) != CONNECTION_OK) {
+		char *text = one_line(PQerrorMessage(conn));
+
+		err_class(err, ERR_TEMPFAIL, "cannot connect to PostgreSQL: %s", text);
+		free(text);
+		PQfinish(conn);
+		conn = NULL;
+	}
+	free(pg.conninfo);
+	free(pg.name);
+	free(pg.role);
+	return conn;
+}
+
+PGresult *
+pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
+{
+	PGresult *r = n ? PQexecParams(conn, sql, n, NULL, params, NULL, NULL, 0)
+	    : PQexec(conn, sql);
+	ExecStatusType status = PQresultStatus(r);
+	const char *primary;
+	char *text;
+
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+		return r;
+	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	text = one_line(primary ? primary : PQerrorMessage(conn));
+	err_class(err, PQstatus(conn) == CONNECTION_BAD ? ERR_TEMPFAIL : ERR_GIVEN,
+	    "PostgreSQL: %s", text);
+	free(text);
+	PQclear(r);
+	return NULL;
+}

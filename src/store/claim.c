@@ -1,0 +1,219 @@
+/* claim.c - take jobs for a lease.
+ *
+ * Only queued jobs are taken, and rows are locked in the order of their keys,
+ * so claims neither wait in a circle nor meet a settling (which touches only
+ * running and waiting rows).  Claim and inputs are one transaction: what is
+ * read is what the claim saw. */
+#include "store/claim.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "io/pg.h"
+#include "store/array.h"
+#include "store/row.h"
+
+static const char claim_jobs[] =
+    "with c as ("
+    " select j.run_id, j.id from tocsin.job j"
+    " join unnest($1::bigint[], $2::integer[]) k (run_id, id) using (run_id, id)"
+    " where j.state = 'queued' order by 1, 2 for update of j"
+    ") update tocsin.job j set state = 'running', attempts = j.attempts + 1,"
+    "  fence = j.fence + 1, worker = $3, started_at = now(),"
+    "  lease_until = now() + $4::interval"
+    " from c, tocsin.run r"
+    " where j.run_id = c.run_id and j.id = c.id and r.id = c.run_id"
+    " returning j.run_id, j.id, j.kind, j.name, j.version, j.fence, j.attempts,"
+    "  j.active, j.alone, r.as_of";
+
+static const char read_inputs[] =
+    "select j.run_id, j.id, u.name, case u.kind when 'variable' then u.value::text end,"
+    " case when u.state in ('waiting', 'queued', 'running') then 'open'"
+    "  else u.truth::text end"
+    " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
+    " join tocsin.job j using (run_id, id)"
+    " cross join lateral unnest(j.upstream) x (id)"
+    " join tocsin.job u on u.run_id = j.run_id and u.id = x.id"
+    " where j.kind <> 'variable' and j.state = 'running' and j.worker = $3"
+    "  and j.started_at = now()";
+
+static void
+key_arrays(const struct job_key *keys, size_t n, struct array *runs, struct array *ids)
+{
+	for (size_t i = 0; i < n; i++) {
+		array_int(runs, keys[i].run);
+		array_int(ids, keys[i].id);
+	}
+}
+
+void
+claim_say(struct pg *pg, const struct job_key *keys, size_t n, const char *worker,
+    span lease)
+{
+	struct array runs = { 0 }, ids = { 0 };
+	char length[32];
+	const char *params[4];
+
+	key_arrays(keys, n, &runs, &ids);
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	params[0] = array_literal(&runs);
+	params[1] = array_literal(&ids);
+	params[2] = worker;
+	params[3] = length;
+	pg_say_prepared(pg, claim_jobs, 4, params);
+	pg_say_prepared(pg, read_inputs, 3, params);
+	array_done(&runs);
+	array_done(&ids);
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+	const struct claimed *x = a, *y = b;
+
+	if (x->key.run != y->key.run)
+		return x->key.run < y->key.run ? -1 : 1;
+	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
+}
+
+static void
+read_claimed(const PGresult *r, int row, struct claimed *c)
+{
+	c->key = (struct job_key){ row_number(r, row, 0), (int)row_number(r, row, 1) };
+	c->kind = (enum kind)kind_find(PQgetvalue(r, row, 2));
+	c->name = row_text_dup(r, row, 3);
+	c->version = row_number(r, row, 4);
+	c->fence = (int)row_number(r, row, 5);
+	c->attempts = (int)row_number(r, row, 6);
+	c->active = row_true(r, row, 7);
+	c->alone = row_true(r, row, 8);
+	c->as_of = row_instant(r, row, 9);
+}
+
+struct claims *
+claim_read(const struct pg_answer *answer)
+{
+	const PGresult *jobs = answer->results[0], *inputs = answer->results[1];
+	struct claims *claims = xcalloc(1, sizeof *claims);
+
+	claims->n = (size_t)PQntuples(jobs);
+	claims->at = xcalloc(claims->n, sizeof *claims->at);
+	for (size_t i = 0; i < claims->n; i++)
+		read_claimed(jobs, (int)i, &claims->at[i]);
+	qsort(claims->at, claims->n, sizeof *claims->at, by_key);
+	for (int i = 0; i < PQntuples(inputs); i++) {
+		struct claimed key = { .key = { row_number(inputs, i, 0), (int)row_number(inputs, i, 1) } },
+		    *c = bsearch(&key, claims->at, claims->n, sizeof key, by_key);
+		struct input input = { row_text_dup(inputs, i, 2), row_text_dup(inputs, i, 3),
+			row_truth(inputs, i, 4) };
+
+		vec_push(&c->inputs, input);
+	}
+	return claims;
+}
+
+void
+claimed_done(struct claimed *c)
+{
+	for (size_t i = 0; i < c->inputs.n; i++) {
+		free(c->inputs.at[i].name);
+		free(c->inputs.at[i].value);
+	}
+	vec_done(&c->inputs);
+	free(c->name);
+	c->name = NULL;
+}
+
+void
+claims_free(struct claims *claims)
+{
+	if (!claims)
+		return;
+	for (size_t i = 0; i < claims->n; i++)
+		claimed_done(&claims->at[i]);
+	free(claims->at);
+	free(claims);
+}
+
+static void
+say_held(struct pg *pg, const char *sql, const struct held *held, size_t n, span lease)
+{
+	struct array runs = { 0 }, ids = { 0 }, fences = { 0 };
+	char length[32];
+	const char *params[4];
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&runs, held[i].key.run);
+		array_int(&ids, held[i].key.id);
+		array_int(&fences, held[i].fence);
+	}
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	params[0] = array_literal(&runs);
+	params[1] = array_literal(&ids);
+	params[2] = array_literal(&fences);
+	params[3] = length;
+	pg_say_prepared(pg, sql, lease ? 4 : 3, params);
+	array_done(&runs);
+	array_done(&ids);
+	array_done(&fences);
+}
+
+#define HELD \
+	"with c as (" \
+	" select j.run_id, j.id from tocsin.job j" \
+	" join unnest($1::bigint[], $2::integer[], $3::integer[]) k (run_id, id, fence)" \
+	"  using (run_id, id, fence)" \
+	" where j.state = 'running' order by 1, 2 for update of j) "
+
+void
+claim_say_renew(struct pg *pg, const struct held *held, size_t n, span lease)
+{
+	say_held(pg, HELD "update tocsin.job j set lease_until = now() + $4::interval"
+	    " from c where j.run_id = c.run_id and j.id = c.id"
+	    " returning j.run_id, j.id, j.fence", held, n, lease);
+}
+
+bool
+claim_read_renewed(const struct pg_answer *answer, const struct held *held)
+{
+	const PGresult *r = answer->results[0];
+
+	for (int i = 0; i < PQntuples(r); i++)
+		if (row_number(r, i, 0) == held->key.run && row_number(r, i, 1) == held->key.id &&
+		    row_number(r, i, 2) == held->fence)
+			return true;
+	return false;
+}
+
+void
+claim_say_hand_back(struct pg *pg, const struct held *held, size_t n)
+{
+	say_held(pg, HELD "update tocsin.job j set state = 'queued', worker = null,"
+	    " lease_until = null, attempts = attempts - 1, started_at = null, queued_at = now()"
+	    " from c where j.run_id = c.run_id and j.id = c.id", held, n, 0);
+}
+
+void
+claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
+{
+	struct array array = { 0 };
+	const char *params[1];
+
+	for (size_t i = 0; i < n; i++)
+		array_int(&array, ids[i]);
+	params[0] = array_literal(&array);
+	pg_say_prepared(pg, "select id, kind, body::text from tocsin.version"
+	    " where id = any ($1::bigint[])", 1, params);
+	array_done(&array);
+}
+
+void
+claim_read_versions(const struct pg_answer *answer, void (*version)(void *, int64_t,
+    enum kind, const char *), void *arg)
+{
+	const PGresult *r = answer->results[0];
+
+	for (int i = 0; i < PQntuples(r); i++)
+		version(arg, row_number(r, i, 0), (enum kind)kind_find(PQgetvalue(r, i, 1)),
+		    PQgetvalue(r, i, 2));
+}

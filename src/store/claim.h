@@ -1,0 +1,71 @@
+/* Claims: jobs that are ours for a lease, with all that computing them needs. */
+#ifndef STORE_CLAIM_H
+#define STORE_CLAIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/vec.h"
+#include "expr/expr.h"
+#include "model/states.h"
+
+struct pg;
+struct pg_answer;
+
+struct job_key {
+	int64_t run;
+	int id;
+};
+
+/* What stands upstream of an evidence or event. */
+struct input {
+	char *name;
+	char *value;			/* of a variable: JSON text; NULL: never computed */
+	enum truth truth;		/* of an evidence; OPEN: not settled yet */
+};
+
+struct claimed {
+	struct job_key key;
+	enum kind kind;
+	char *name;
+	int64_t version;
+	int fence, attempts;
+	bool active;
+	bool alone;			/* its last claim ended with its worker */
+	instant as_of;			/* T of its run */
+	VEC(struct input) inputs;
+};
+
+struct claims {
+	struct claimed *at;
+	size_t n;
+};
+
+/* Claim those of the N jobs that are queued; jobs that are not are no error,
+ * they are just missing from the answer (somebody else has them). */
+void claim_say(struct pg *, const struct job_key *keys, size_t n, const char *worker,
+    span lease);
+struct claims *claim_read(const struct pg_answer *);
+void claims_free(struct claims *);
+void claimed_done(struct claimed *);
+
+/* Give N running jobs another lease; those that are not in the answer are ours
+ * no more. */
+struct held {
+	struct job_key key;
+	int fence;
+};
+void claim_say_renew(struct pg *, const struct held *, size_t n, span lease);
+bool claim_read_renewed(const struct pg_answer *, const struct held *);
+
+/* Give back N jobs as if they had never been claimed: queued, no attempt
+ * charged, lease cleared. */
+void claim_say_hand_back(struct pg *, const struct held *, size_t n);
+
+/* Versions of definitions: say, and read each (id, kind, body). */
+void claim_say_versions(struct pg *, const int64_t *ids, size_t n);
+void claim_read_versions(const struct pg_answer *, void (*version)(void *arg,
+    int64_t id, enum kind, const char *body), void *arg);
+
+#endif

@@ -1,0 +1,96 @@
+/* delivery.c - deliveries as rows. */
+#include "store/delivery.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/mem.h"
+#include "io/pg.h"
+#include "store/row.h"
+
+void
+due_delivery_done(struct due_delivery *d)
+{
+	free(d->event);
+	free(d->signal);
+	free(d->reaction);
+	free(d->cycle);
+	free(d->key);
+	free(d->payload);
+}
+
+void
+delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span lease)
+{
+	char most[16], length[32];
+	const char *params[] = { most, shell ? "t" : "f", worker, length };
+
+	snprintf(most, sizeof most, "%d", n);
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	pg_say_prepared(pg,
+	    "with c as ("
+	    " select d.id from tocsin.delivery d join tocsin.version v on v.id = d.version"
+	    " where d.state in ('pending', 'sending') and d.due_at <= now()"
+	    "  and (d.state = 'pending' or d.lease_until < now())"
+	    "  and ($2::boolean or not v.body ? 'command')"
+	    " order by d.due_at, d.id limit $1 for update of d skip locked"
+	    "), u as ("
+	    " update tocsin.delivery d set state = 'sending', attempts = d.attempts + 1,"
+	    "  fence = d.fence + 1, worker = $3, lease_until = now() + $4::interval"
+	    " from c where d.id = c.id returning d.*"
+	    ") select u.id, u.version, u.fence, u.attempts, u.event, s.action, u.reaction,"
+	    "  u.run_id, u.key, jsonb_build_object('event', u.event, 'signal', s.action,"
+	    "   'cycle', u.run_id, 'reaction', u.reaction, 'key', u.key, 'at', s.at,"
+	    "   'as_of', r.as_of, 'agent', r.agent, 'hold', s.hold,"
+	    "   'level', v.body -> 'level', 'description', e.body -> 'description',"
+	    "   'owner', e.body -> 'owner', 'severity', e.body -> 'severity',"
+	    "   'runbook', e.body -> 'runbook', 'tags', e.body -> 'tags',"
+	    "   'decided_by', s.decided_by)"
+	    " from u join tocsin.signal s on s.run_id = u.run_id and s.event = u.event"
+	    " join tocsin.run r on r.id = u.run_id"
+	    " join tocsin.version v on v.id = u.version"
+	    " join tocsin.version e on e.id = s.version order by u.id", 4, params);
+}
+
+size_t
+delivery_read_claim(const struct pg_answer *answer, struct due_delivery **out)
+{
+	const PGresult *r = answer->results[0];
+	size_t n = (size_t)PQntuples(r);
+	struct due_delivery *d = *out = xcalloc(n, sizeof *d);
+
+	for (int i = 0; i < (int)n; i++, d++) {
+		d->id = row_number(r, i, 0);
+		d->version = row_number(r, i, 1);
+		d->fence = (int)row_number(r, i, 2);
+		d->attempts = (int)row_number(r, i, 3);
+		d->event = row_text_dup(r, i, 4);
+		d->signal = row_text_dup(r, i, 5);
+		d->reaction = row_text_dup(r, i, 6);
+		d->cycle = row_text_dup(r, i, 7);
+		d->key = row_text_dup(r, i, 8);
+		d->payload = row_text_dup(r, i, 9);
+	}
+	return n;
+}
+
+void
+delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error, int most,
+    span backoff)
+{
+	char id[24], fence[16], attempts[16], wait[32];
+	const char *params[] = { id, fence, error, attempts, wait };
+
+	snprintf(id, sizeof id, "%" PRId64, d->id);
+	snprintf(fence, sizeof fence, "%d", d->fence);
+	snprintf(attempts, sizeof attempts, "%d", most);
+	snprintf(wait, sizeof wait, "%" PRId64 " us", backoff);
+	pg_say_prepared(pg,
+	    "update tocsin.delivery set lease_until = null, error = $3,"
+	    " state = case when $3::text is null then 'delivered'"
+	    "  when attempts >= $4::integer then 'failed' else 'pending' end,"
+	    " delivered_at = case when $3::text is null then now() end,"
+	    " due_at = case when $3::text is null then due_at"
+	    "  else now() + least($5::interval * power(2, least(attempts - 1, 20)),"
+	    "   interval '1 day') end"
+	    " where id = $1 and fence = $2::integer and state = 'sending'", 5, params);
+}

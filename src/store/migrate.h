@@ -1,0 +1,29 @@
+/* The schema and its versions: numbered files of sql/, built into the program.
+ *
+ * Applied migrations are recorded in tocsin.migration with a hash.  A program
+ * refuses books that are newer than itself, and commands other than init
+ * refuse books that are older. */
+#ifndef STORE_MIGRATE_H
+#define STORE_MIGRATE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+struct err;
+
+struct migration {
+	int version;			/* from 1, without gaps */
+	const char *name, *sql;
+};
+extern const struct migration migrations[];
+extern const int migrations_count;
+
+/* Create the schema or bring it up to date, one transaction a migration, under
+ * a lock: a second init waits, one that was killed is taken up where it stopped.
+ * APPLIED is told each migration; may be NULL. */
+int migrate(PGconn *, void (*applied)(const struct migration *), struct err *);
+
+/* -1 (ERR_CONFIG) unless the books have exactly this program's version. */
+int migrate_check(PGconn *, struct err *);
+
+#endif

@@ -1,0 +1,19 @@
+/* Reading a row of a result: columns as what they are. */
+#ifndef STORE_ROW_H
+#define STORE_ROW_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "expr/expr.h"
+
+int64_t row_number(const PGresult *, int row, int column);	/* null is 0 */
+bool row_true(const PGresult *, int row, int column);
+const char *row_text(const PGresult *, int row, int column);	/* lends; null is NULL */
+char *row_text_dup(const PGresult *, int row, int column);
+instant row_instant(const PGresult *, int row, int column);	/* null is INSTANT_NEVER */
+/* A boolean as text, or 'open'; null is TRUTH_UNKNOWN. */
+enum truth row_truth(const PGresult *, int row, int column);
+
+#endif

@@ -1,0 +1,310 @@
+/* run.c - runs as rows.
+ *
+ * A plan is one transaction of two statements, whatever the size of the graph:
+ * the run (whose partial unique index lets one open cycle for each agent
+ * through), and all its jobs.  No definition travels to us and back: the free
+ * names that loading left with each version are the edges. */
+#include "store/run.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/failpoint.h"
+#include "io/pg.h"
+#include "store/array.h"
+#include "store/row.h"
+
+static const char make_run[] =
+    "insert into tocsin.run (agent, as_of, origin)"
+    " values ($1, coalesce($2::timestamptz, now()), $3)"
+    " on conflict do nothing returning id";
+
+/* Nodes are numbered variables, evidences, events, each kind by the most
+ * urgent event above it; a node's upstream is one rank below.  What is not
+ * active is planned without upstream, and skipped when it is claimed. */
+static const char make_jobs[] =
+    "with due as materialized ("
+    " select e.name, e.version, e.priority, e.schedule, v.upstream"
+    " from tocsin.event e join tocsin.version v on v.id = e.version"
+    " where e.active and e.agent = $2 and"
+    "  case when $3::text[] is null"
+    "   then e.next_call <= (select as_of from tocsin.run where id = $1)"
+    "   else e.name = any ($3) end"
+    "), ev as materialized ("
+    " select x.name, x.version, x.active, x.value, x.bool_value, x.evaluated_at,"
+    "  min(d.priority) as priority,"
+    "  case when x.active then v.upstream else '{}' end as upstream"
+    " from due d cross join lateral unnest(d.upstream) n (name)"
+    " join tocsin.evidence x on x.name = n.name"
+    " join tocsin.version v on v.id = x.version"
+    " group by x.id, v.id"
+    "), va as materialized ("
+    " select x.name, x.version, x.active, x.value, x.computed_at,"
+    "  min(e.priority) as priority, v.body ->> 'queue' as queue"
+    " from ev e cross join lateral unnest(e.upstream) n (name)"
+    " join tocsin.variable x on x.name = n.name"
+    " join tocsin.version v on v.id = x.version"
+    " group by x.id, v.id"
+    "), reaction as materialized ("
+    " select n.name as event, array_agg(r.version order by r.id) as versions"
+    " from tocsin.reaction r join tocsin.version v on v.id = r.version"
+    " cross join lateral jsonb_array_elements_text(v.body -> 'events') n (name)"
+    " where r.active group by n.name"
+    "), node as materialized ("
+    " select row_number() over (order by rank, priority, name)::integer as id, n.*"
+    " from ("
+    "  select 1 as rank, 'variable' as kind, name, version, queue, active, value,"
+    "   null::boolean as truth, computed_at, priority, '{}'::text[] as upstream,"
+    "   null::integer as schedule"
+    "  from va union all"
+    "  select 2, 'evidence', name, version, null, active, value, bool_value,"
+    "   evaluated_at, priority, upstream, null from ev union all"
+    "  select 3, 'event', name, version, null, true, null, null, null, priority,"
+    "   upstream, schedule from due) n"
+    "), edge as materialized ("
+    " select u.id as up, d.id as down"
+    " from node d cross join lateral unnest(d.upstream) n (name)"
+    " join node u on u.name = n.name and u.rank = d.rank - 1"
+    "), up as materialized ("
+    " select down as id, array_agg(up order by up) as ids from edge group by down"
+    "), down as materialized ("
+    " select up as id, array_agg(down order by down) as ids from edge group by up"
+    "), made as ("
+    " insert into tocsin.job (run_id, id, kind, name, version, queue, active, state,"
+    "  upstream, downstream, unsettled, value, truth, computed_at, schedule,"
+    "  reactions, queued_at)"
+    " select $1, n.id, n.kind, n.name, n.version, coalesce(n.queue, $4), n.active,"
+    "  case when up.ids is null then 'queued' else 'waiting' end,"
+    "  coalesce(up.ids, '{}'), coalesce(down.ids, '{}'),"
+    "  coalesce(cardinality(up.ids), 0), n.value, n.truth, n.computed_at, n.schedule,"
+    "  case when n.rank = 3 then coalesce(x.versions, '{}') else '{}' end,"
+    "  case when up.ids is null then now() end"
+    " from node n left join up on up.id = n.id left join down on down.id = n.id"
+    " left join reaction x on x.event = n.name and n.rank = 3"
+    " order by n.id"
+    " returning 1"
+    ") update tocsin.run r set jobs = m.n, unsettled = m.n,"
+    "  state = case when m.n = 0 then 'DONE' else state end,"
+    "  finished_at = case when m.n = 0 then now() end"
+    " from (select count(*)::integer as n from made) m where r.id = $1";
+
+#define RUN_COLUMNS \
+	"r.id, r.agent, r.state, r.as_of, r.created_at, r.finished_at, r.jobs," \
+	" r.unsettled, r.failed"
+/* A claim, a settling, a renewal, a message sent again: any of them within a
+ * lease is progress. */
+#define RUN_STALLED(lease) \
+	"r.state in ('CREATED', 'STARTED', 'ERRORED') and not exists (" \
+	" select from tocsin.job j where j.run_id = r.id and" \
+	" (j.state = 'running' and j.lease_until > now() or" \
+	" greatest(j.queued_at, j.started_at, j.finished_at) > now() - " lease "::interval))"
+
+static void
+read_run(const PGresult *r, int row, struct run_row *run)
+{
+	run->id = row_number(r, row, 0);
+	snprintf(run->agent, sizeof run->agent, "%s", PQgetvalue(r, row, 1));
+	run->state = (enum run_state)run_state_find(PQgetvalue(r, row, 2));
+	run->as_of = row_instant(r, row, 3);
+	run->created_at = row_instant(r, row, 4);
+	run->finished_at = row_instant(r, row, 5);
+	run->jobs = (int)row_number(r, row, 6);
+	run->unsettled = (int)row_number(r, row, 7);
+	run->failed = (int)row_number(r, row, 8);
+	run->stalled = PQnfields(r) > 9 && row_true(r, row, 9);
+}
+
+static int
+find(PGconn *conn, const char *sql, const char *what, span lease, struct run_row *run,
+    struct err *err)
+{
+	char length[32];
+	const char *params[] = { what, length };
+	PGresult *r;
+	int n;
+
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	if (!(r = pg_exec(conn, sql, 2, params, err)))
+		return -1;
+	if ((n = PQntuples(r) > 0))
+		read_run(r, 0, run);
+	PQclear(r);
+	return n;
+}
+
+int
+run_find_open(PGconn *conn, const char *agent, span lease, struct run_row *open,
+    struct err *err)
+{
+	return find(conn, "select " RUN_COLUMNS ", " RUN_STALLED("$2")
+	    " from tocsin.run r where r.agent = $1 and r.kind = 'cycle'"
+	    " and r.state in ('CREATED', 'STARTED', 'ERRORED')", agent, lease, open, err);
+}
+
+int
+run_find(PGconn *conn, int64_t id, span lease, struct run_row *run, struct err *err)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRId64, id);
+	return find(conn, "select " RUN_COLUMNS ", " RUN_STALLED("$2")
+	    " from tocsin.run r where r.id = $1", text, lease, run, err);
+}
+
+/* Every name given must be an active event of the agent. */
+static int
+check_events(PGconn *conn, const struct plan_request *q, const char *names, struct err *err)
+{
+	const char *params[] = { names, q->agent };
+	PGresult *r = pg_exec(conn, "select n.name, e.agent, e.active"
+	    " from unnest($1::text[]) n (name) left join tocsin.event e on e.name = n.name"
+	    " where e.name is null or not e.active or e.agent <> $2 order by 1 limit 1",
+	    2, params, err);
+
+	if (!r)
+		return -1;
+	if (PQntuples(r)) {
+		const char *name = PQgetvalue(r, 0, 0);
+
+		if (PQgetisnull(r, 0, 1))
+			err_set(err, "there is no event '%s': "
+			    "'tocsin status' lists what is loaded", name);
+		else if (strcmp(PQgetvalue(r, 0, 1), q->agent))
+			err_set(err, "event '%s' belongs to agent '%s', not '%s': "
+			    "add --agent %s", name, PQgetvalue(r, 0, 1), q->agent,
+			    PQgetvalue(r, 0, 1));
+		else
+			err_set(err, "event '%s' is not active", name);
+		PQclear(r);
+		return -1;
+	}
+	PQclear(r);
+	return 0;
+}
+
+static int
+check_time(PGconn *conn, const char *at, struct err *err)
+{
+	PGresult *r = pg_exec(conn, "select $1::timestamptz > now(), now()", 1, &at, err);
+	bool future;
+
+	if (!r)
+		return -1;
+	future = !strcmp(PQgetvalue(r, 0, 0), "t");
+	if (future)
+		err_set(err, "--at %s lies in the future (the database's clock says %s): "
+		    "add --force if that is meant", at, PQgetvalue(r, 0, 1));
+	PQclear(r);
+	return future ? -1 : 0;
+}
+
+static int
+plan_in_transaction(PGconn *conn, const struct plan_request *q, const char *at,
+    const char *names, struct run_row *made, bool *busy, struct err *err)
+{
+	const char *run_params[] = { q->agent, at, q->origin };
+	char id[24];
+	const char *job_params[] = { id, q->agent, names, q->queue };
+	PGresult *r;
+
+	if ((at && !q->force && check_time(conn, at, err)) ||
+	    (names && check_events(conn, q, names, err)) ||
+	    !(r = pg_exec(conn, make_run, 3, run_params, err)))
+		return -1;
+	*busy = PQntuples(r) == 0;
+	if (!*busy)
+		snprintf(id, sizeof id, "%s", PQgetvalue(r, 0, 0));
+	PQclear(r);
+	if (*busy)
+		return 0;
+	failpoint("plan.after_run");
+	if (!(r = pg_exec(conn, make_jobs, 4, job_params, err)))
+		return -1;
+	PQclear(r);
+	failpoint("plan.before_commit");
+	return run_find(conn, strtoll(id, NULL, 10), 0, made, err) < 0 ? -1 : 0;
+}
+
+int
+run_plan(PGconn *conn, const struct plan_request *q, struct run_row *made, bool *busy,
+    struct err *err)
+{
+	struct array names = { 0 };
+	char at[INSTANT_TEXT];
+	struct err ignored;
+	PGresult *r;
+	int rc;
+
+	for (size_t i = 0; i < q->n_events; i++)
+		array_text(&names, q->events[i]);
+	if (!(r = pg_exec(conn, "begin", 0, NULL, err)))
+		return -1;
+	PQclear(r);
+	rc = plan_in_transaction(conn, q,
+	    q->at == INSTANT_NEVER ? NULL : clock_format(q->at, at),
+	    q->n_events ? array_literal(&names) : NULL, made, busy, err);
+	if (!rc) {
+		r = pg_exec(conn, "commit", 0, NULL, err);
+		rc = r ? 0 : -1;
+	} else
+		r = pg_exec(conn, "rollback", 0, NULL, &ignored);
+	PQclear(r);
+	array_done(&names);
+	return rc;
+}
+
+int
+run_queued_jobs(PGconn *conn, int64_t run, struct fired_jobs *jobs, struct err *err)
+{
+	char id[24];
+	const char *params[] = { id };
+	PGresult *r;
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	r = pg_exec(conn, "select id, kind, queue from tocsin.job"
+	    " where run_id = $1 and state = 'queued' order by id", 1, params, err);
+	if (!r)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++) {
+		struct fired_job job = { { run, (int)row_number(r, i, 0) },
+			(enum kind)kind_find(PQgetvalue(r, i, 1)), row_text_dup(r, i, 2) };
+
+		vec_push(jobs, job);
+	}
+	PQclear(r);
+	return 0;
+}
+
+void
+run_say_started(struct pg *pg, int64_t run)
+{
+	char id[24];
+	const char *params[] = { id };
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	pg_say_prepared(pg, "update tocsin.run set state ="
+	    " case when state = 'CREATED' then 'STARTED' else state end,"
+	    " started_at = now(), written_at = now() where id = $1 and started_at is null",
+	    1, params);
+}
+
+void
+run_say_state(struct pg *pg, int64_t run)
+{
+	char id[24];
+	const char *params[] = { id };
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	pg_say_prepared(pg, "select " RUN_COLUMNS " from tocsin.run r where r.id = $1",
+	    1, params);
+}
+
+int
+run_read_state(const PGresult *r, struct run_row *run)
+{
+	if (!r || PQntuples(r) != 1)
+		return -1;
+	read_run(r, 0, run);
+	return 0;
+}

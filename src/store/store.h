@@ -1,0 +1,19 @@
+/* The books: how they are opened. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <libpq-fe.h>
+
+struct conf;
+struct err;
+struct pg_settings;
+
+/* Settings for a connection to the books; lends from CONF. */
+struct pg_settings store_settings(const struct conf *);
+
+/* Connect, for commands that ask and print. store_open() also holds the books'
+ * version against this program's.  NULL with ERR.  PQfinish() ends it. */
+PGconn *store_connect(const struct conf *, struct err *);
+PGconn *store_open(const struct conf *, struct err *);
+
+#endif

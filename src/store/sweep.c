@@ -1,0 +1,98 @@
+/* sweep.c - find again what was lost.
+ *
+ * A lease that has run out ends in a new claim (alone, from then on) or, after
+ * the last attempt, in a failure that is settled like any other.  Queued jobs
+ * are sent again only where their run has stood still for a lease; each time
+ * doubles the wait until the next. */
+#include "store/sweep.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/mem.h"
+#include "io/pg.h"
+#include "store/row.h"
+
+#define OPEN_RUNS \
+	"r.state in ('CREATED', 'STARTED', 'ERRORED') and ($1::bigint = 0 or r.id = $1)"
+
+void
+sweep_say(struct pg *pg, int64_t run, span lease)
+{
+	char id[24], length[32];
+	const char *params[] = { id, length };
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	/* First what was lost in a run that stands still: a lease that ends
+	 * below counts as progress again. */
+	pg_say_prepared(pg,
+	    "with c as ("
+	    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
+	    " where " OPEN_RUNS " and j.state = 'queued'"
+	    "  and coalesce(j.resend_at, j.queued_at + $2::interval) <= now()"
+	    "  and not exists (select from tocsin.job k where k.run_id = r.id"
+	    "   and (k.state = 'running' and k.lease_until > now() or"
+	    "    greatest(k.queued_at, k.started_at, k.finished_at) > now() - $2::interval))"
+	    " order by 1, 2 for update of j skip locked"
+	    ") update tocsin.job j set resends = j.resends + 1,"
+	    "  resend_at = now() + least($2::interval * power(2, least(j.resends + 1, 20)),"
+	    "   greatest(interval '1 hour', $2::interval))"
+	    " from c where j.run_id = c.run_id and j.id = c.id"
+	    " returning j.run_id, j.id, j.kind, j.queue", 2, params);
+	pg_say_prepared(pg,
+	    "with c as ("
+	    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
+	    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+	    "  and j.attempts < 3 order by 1, 2 for update of j skip locked"
+	    ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
+	    "  queued_at = now(), resend_at = now() + $2::interval"
+	    " from c where j.run_id = c.run_id and j.id = c.id"
+	    " returning j.run_id, j.id, j.kind, j.queue", 2, params);
+	pg_say_prepared(pg,
+	    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
+	    " from tocsin.run r join tocsin.job j on j.run_id = r.id"
+	    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+	    "  and j.attempts >= 3 order by 1, 2", 1, params);
+}
+
+static void
+read_again(const PGresult *r, struct swept *swept)
+{
+	for (int i = 0; i < PQntuples(r); i++) {
+		struct fired_job job = { { row_number(r, i, 0), (int)row_number(r, i, 1) },
+			(enum kind)kind_find(PQgetvalue(r, i, 2)), row_text_dup(r, i, 3) };
+
+		vec_push(&swept->again, job);
+	}
+}
+
+void
+sweep_read(const struct pg_answer *answer, struct swept *swept)
+{
+	const PGresult *r = answer->results[2];
+
+	read_again(answer->results[0], swept);
+	read_again(answer->results[1], swept);
+	for (int i = 0; i < PQntuples(r); i++) {
+		struct outcome o = { .key = { row_number(r, i, 0), (int)row_number(r, i, 1) } };
+
+		o.kind = (enum kind)kind_find(PQgetvalue(r, i, 2));
+		o.name = row_text_dup(r, i, 3);
+		o.fence = (int)row_number(r, i, 4);
+		o.state = JOB_FAILED;
+		o.reason = REASON_LOST;
+		o.error = xasprintf("its worker was lost %d times while it ran",
+		    (int)row_number(r, i, 5));
+		o.truth = TRUTH_UNKNOWN;
+		vec_push(&swept->lost, o);
+	}
+}
+
+void
+swept_done(struct swept *swept)
+{
+	fired_jobs_done(&swept->again);
+	for (size_t i = 0; i < swept->lost.n; i++)
+		outcome_done(&swept->lost.at[i]);
+	vec_done(&swept->lost);
+}

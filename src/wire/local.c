@@ -1,0 +1,91 @@
+/* local.c - the transport of a process that keeps its messages to itself.
+ *
+ * Confirms come from the next turn of the loop, as a broker's would: nobody
+ * can come to rely on their being immediate. */
+#include "wire/wire.h"
+#include "io/loop.h"
+
+struct confirm {
+	void (*confirmed)(void *, bool);
+	void *arg;
+};
+
+struct local {
+	struct transport transport;
+	struct loop *loop;
+	struct timer *soon;
+	VEC(struct message *) queue;
+	size_t head;
+	VEC(struct confirm) unconfirmed;
+};
+
+static void
+confirm_all(void *arg)
+{
+	struct local *local = arg;
+	struct confirm *confirms = local->unconfirmed.at;
+	size_t n = local->unconfirmed.n;
+
+	/* A callback may publish: that is for the next turn. */
+	local->unconfirmed.at = NULL;
+	local->unconfirmed.n = local->unconfirmed.room = 0;
+	for (size_t i = 0; i < n; i++)
+		confirms[i].confirmed(confirms[i].arg, true);
+	free(confirms);
+}
+
+static void
+publish(struct transport *transport, const struct message *m, void (*confirmed)(void *, bool),
+    void *arg)
+{
+	struct local *local = (struct local *)transport;
+
+	vec_push(&local->queue, message_dup(m));
+	vec_push(&local->unconfirmed, ((struct confirm){ confirmed, arg }));
+	timer_start(local->soon, 0);
+}
+
+static struct message *
+take(struct transport *transport)
+{
+	struct local *local = (struct local *)transport;
+	struct message *m;
+
+	if (local->head == local->queue.n)
+		return NULL;
+	m = local->queue.at[local->head++];
+	if (local->head == local->queue.n)
+		local->head = local->queue.n = 0;
+	m->open = m->jobs.n;
+	return m;
+}
+
+static void
+ack(struct transport *transport, struct message *m)
+{
+	message_free(m);
+}
+
+static void
+local_free(struct transport *transport)
+{
+	struct local *local = (struct local *)transport;
+
+	for (size_t i = local->head; i < local->queue.n; i++)
+		message_free(local->queue.at[i]);
+	vec_done(&local->queue);
+	vec_done(&local->unconfirmed);
+	timer_free(local->soon);
+	free(local);
+}
+
+struct transport *
+transport_local(struct loop *loop)
+{
+	struct local *local = xcalloc(1, sizeof *local);
+
+	local->transport = (struct transport){ publish, take, ack, local_free };
+	local->loop = loop;
+	local->soon = timer_new(loop, confirm_all, local);
+	return &local->transport;
+}

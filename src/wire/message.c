@@ -1,0 +1,33 @@
+/* message.c - a message in memory. */
+#include "wire/wire.h"
+
+struct message *
+message_new(enum kind kind, int64_t run, const char *queue)
+{
+	struct message *m = xcalloc(1, sizeof *m);
+
+	m->kind = kind;
+	m->run = run;
+	m->queue = xstrdup(queue);
+	return m;
+}
+
+struct message *
+message_dup(const struct message *m)
+{
+	struct message *copy = message_new(m->kind, m->run, m->queue);
+
+	for (size_t i = 0; i < m->jobs.n; i++)
+		vec_push(&copy->jobs, m->jobs.at[i]);
+	return copy;
+}
+
+void
+message_free(struct message *m)
+{
+	if (!m)
+		return;
+	vec_done(&m->jobs);
+	free(m->queue);
+	free(m);
+}

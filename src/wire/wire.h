@@ -1,0 +1,48 @@
+/* Messages, and what carries them.
+ *
+ * A message names jobs of one run; it is a reminder, the rows are the truth.
+ * A transport publishes (and later confirms) messages, and hands over those
+ * that arrive; each that was handed over is acknowledged once, when its effect
+ * is committed and all that it caused is confirmed.  Nothing here knows the
+ * books. */
+#ifndef WIRE_WIRE_H
+#define WIRE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/vec.h"
+#include "model/states.h"
+
+struct loop;
+
+struct message {
+	enum kind kind;			/* VARIABLE: one job; else one or more */
+	int64_t run;
+	VEC(int) jobs;
+	char *queue;
+	/* Of a message that was delivered, for whoever works on it: */
+	uint64_t tag;			/* the transport's */
+	size_t open;			/* jobs that are not settled yet */
+};
+struct message *message_new(enum kind, int64_t run, const char *queue);
+struct message *message_dup(const struct message *);
+void message_free(struct message *);
+
+/* A transport begins with this struct. */
+struct transport {
+	/* MESSAGE is lent until CONFIRMED, which is called once, from the loop:
+	 * true when the message is safe, false when it must be sent again. */
+	void (*publish)(struct transport *, const struct message *,
+	    void (*confirmed)(void *arg, bool ok), void *arg);
+	/* The next message that has arrived, or NULL; the caller's until ack. */
+	struct message *(*take)(struct transport *);
+	void (*ack)(struct transport *, struct message *);	/* takes it */
+	void (*free)(struct transport *);
+};
+
+/* Within the process: a queue, confirmed at once.  What is in it ends with the
+ * process; the books remember. */
+struct transport *transport_local(struct loop *);
+
+#endif
