@@ -144,6 +144,8 @@ parse_name(struct parser *p)
 	}
 	n = parse_node(p, NODE_NAME, &name);
 	n->name = intern(p, &name);
+	n->begin = name.text;
+	n->end = name.text + name.n;
 	return n;
 }
 

@@ -8,6 +8,8 @@
 #include "expr/value.h"
 #include "expr/work.h"
 
+#define LONGEST_SHOWN 100	/* characters of a value in a message */
+
 /* What repr() escapes beyond ASCII: controls, formats, spaces, surrogates,
  * private use. */
 static bool
@@ -182,4 +184,19 @@ value_str(struct work *w, const struct value *v, struct str *s)
 	default:
 		return value_repr(w, v, s);
 	}
+}
+
+int
+value_fail(struct work *w, const char *message, const struct value *v)
+{
+	struct str text = STR_INIT;
+	size_t shown;
+
+	if (!value_repr(w, v, &text)) {
+		shown = value_char_at(str_text(&text), text.len, LONGEST_SHOWN);
+		work_fail(w, "%s: %.*s%s", message, (int)shown, str_text(&text),
+		    shown < text.len ? "..." : "");
+	}
+	str_done(&text);
+	return -1;
 }
