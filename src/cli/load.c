@@ -9,15 +9,10 @@
 #include "store/definition.h"
 #include "store/store.h"
 
-static int
-known(void *arg, const char *name)
+static bool
+known(void *arg, enum kind kind, const char *name)
 {
-	const struct stored_list *stored = arg;
-
-	for (int kind = VARIABLE; kind <= EVENT; kind++)
-		if (definition_find(stored, (enum kind)kind, name))
-			return kind;
-	return -1;
+	return definition_find(arg, kind, name) != NULL;
 }
 
 /* Variables and evidences share one namespace, also with those in the books. */

@@ -406,7 +406,7 @@ what_is_in_the_books_may_be_named(void **state)
 	m = read_text("[evidences.old]\ndefinition = 'full'\n");
 	assert_int_equal(model_check(m, known, NULL, &problems, NULL), -1);
 	assert_string_equal(str_text(&problems),
-	    "shop.toml:1:12: evidences.old: 'old' is a variable already "
+	    "shop.toml:1:12: evidences.old: 'old' is a variable in the books already "
 	    "(variables and evidences share their names)\n"
 	    "shop.toml:2:15: evidences.old.definition: 'full' is an evidence; "
 	    "an evidence's definition names variables\n");
