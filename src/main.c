@@ -1,12 +1,109 @@
-/* main.c - which command it is. */
+/* main.c - which command it is, and how it ended. */
+#include <locale.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cli/cmd.h"
 #include "cli/exec_step.h"
+
+const struct command *const commands[] = { &cmd_init, &cmd_check, &cmd_load, &cmd_eval,
+	&cmd_cycle, &cmd_status, &cmd_show, &cmd_explain, &cmd_graph, &cmd_prune,
+	&cmd_settings, NULL };
+
+static void
+complain(const char *who, const struct err *err)
+{
+	char *text = log_redact(err->message);
+
+	if (err->line)
+		fprintf(stderr, "tocsin%s%s: %d:%d: %s\n", *who ? " " : "", who, err->line,
+		    err->column, text);
+	else
+		fprintf(stderr, "tocsin%s%s: %s\n", *who ? " " : "", who, text);
+	free(text);
+}
+
+static const struct command *
+find_command(const char *name, struct err *err)
+{
+	const char *names[32], *near;
+	size_t n = 0;
+
+	for (const struct command *const *c = commands; *c; c++) {
+		if (!strcmp((*c)->name, name))
+			return *c;
+		names[n++] = (*c)->name;
+	}
+	near = str_nearest(name, names, n);
+	err_class(err, ERR_USAGE, "there is no command '%s'%s%s%s; 'tocsin --help' lists them",
+	    name, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+	return NULL;
+}
+
+static int
+run_command(const struct command *command, int argc, char **argv)
+{
+	struct call call = { .command = command };
+	struct err err = { .class = ERR_GIVEN };
+	int rc = opts_read(&call, argc, argv, &err);
+
+	if (!rc) {
+		log_setup((enum log_level)call.conf->log_level,
+		    (enum log_format)call.conf->log_format, 2);
+		rc = command->run(&call, &err);
+	} else if (rc > 0)
+		rc = 0;			/* its help was printed */
+	if (rc < 0) {
+		fflush(stdout);
+		complain(command->name, &err);
+		rc = (int)err.class;
+	}
+	opts_done(&call);
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("tocsin: standard output");
+		rc = rc ? rc : 1;
+	}
+	return rc;
+}
 
 int
 main(int argc, char **argv)
 {
+	const struct command *command;
+	struct err err;
+
 	if (exec_step_is(argc, argv))
 		return exec_step(argc, argv);
-	puts("tocsin 0.1.0");
-	return 0;
+	setlocale(LC_CTYPE, "C.UTF-8");
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		help_all(stderr);
+		return ERR_USAGE;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+		printf("tocsin %s\n", PACKAGE_VERSION);
+		return 0;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		if (argc < 3) {
+			help_all(stdout);
+			return 0;
+		}
+		if (!(command = find_command(argv[2], &err))) {
+			complain("", &err);
+			return ERR_USAGE;
+		}
+		help_command(command, stdout);
+		return 0;
+	}
+	if (!(command = find_command(argv[1], &err))) {
+		complain("", &err);
+		return ERR_USAGE;
+	}
+	return run_command(command, argc - 2, argv + 2);
 }

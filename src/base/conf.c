@@ -145,6 +145,8 @@ give(struct conf *conf, size_t i, bool by_file, const char *text,
 		free(conf->where[i]);
 		conf->where[i] = xstrdup(where);
 	}
+	if (content)
+		explicit_bzero(content, strlen(content));
 	free(content);
 	return rc;
 }

@@ -223,3 +223,29 @@ str_visible(struct str *s, const char *text)
 			str_add(s, text, n);
 	}
 }
+
+size_t
+str_width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;	/* where a character begins */
+	return n;
+}
+
+void
+str_clip(struct str *s, const char *text, size_t columns)
+{
+	const char *end = text;
+
+	if (str_width(text) <= columns) {
+		str_puts(s, text);
+		return;
+	}
+	for (size_t n = 1; n < columns; n++)
+		end += str_char(end, 4);
+	str_add(s, text, (size_t)(end - text));
+	if (columns > 0)
+		str_puts(s, "\xe2\x80\xa6");
+}

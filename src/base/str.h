@@ -44,4 +44,9 @@ size_t str_char(const char *s, size_t len);
  * become \n, \r, \t or \xNN.  Everything else is as it was. */
 void str_visible(struct str *, const char *text);
 
+/* TEXT is visible already, so valid UTF-8, and every character counts as one
+ * column.  str_clip() adds what fits into COLUMNS, with an ellipsis for the rest. */
+size_t str_width(const char *text);
+void str_clip(struct str *, const char *text, size_t columns);
+
 #endif

@@ -1,7 +1,9 @@
 /* TOML 1.0, by toml++, with the place of every key and value.
  *
- * The document is a JSON tree (a date or time becomes its text).  NaN and
- * infinities, which JSON has not, are refused.  Bounds: 8 MiB, 64 levels. */
+ * The document is a JSON tree (a date or time becomes its text) with the keys
+ * in the order of the file.  NaN and infinities, which JSON has not, are
+ * refused, and so is the character \u0000, which neither C nor PostgreSQL has.
+ * Bounds: TOML_MAX_TEXT bytes, TOML_MAX_DEPTH levels. */
 #ifndef BASE_TOML_H
 #define BASE_TOML_H
 
@@ -10,6 +12,9 @@
 
 struct err;
 struct toml;
+
+#define TOML_MAX_TEXT (8 * 1024 * 1024)
+#define TOML_MAX_DEPTH 64
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +33,13 @@ const json_t *toml_root(const struct toml *);		/* lends */
 void toml_place(const struct toml *, const char *const *path, size_t depth,
     int *line, int *column);
 void toml_key_place(const struct toml *, const char *const *path, size_t depth,
+    int *line, int *column);
+
+/* *LINE and *COLUMN are a place inside the text that stands at a path (from 1,
+ * columns in characters); they become that place in the file, whatever quotes,
+ * escapes and continued lines lie before it.  If there is no text, or it has
+ * no such place, they become the place of the value. */
+void toml_place_inside(const struct toml *, const char *const *path, size_t depth,
     int *line, int *column);
 
 #ifdef __cplusplus

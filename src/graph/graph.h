@@ -18,9 +18,10 @@ struct graph *graph_new(void);
 void graph_free(struct graph *);
 
 /* Add a node, or find it.  NAME and KIND are copied; KIND ("variable",
- * "evidence", "event") groups nodes in drawings. */
+ * "evidence", "event") groups nodes in drawings.  Two kinds may use one name:
+ * these are two nodes. */
 int graph_node(struct graph *, const char *kind, const char *name);
-int graph_find(const struct graph *, const char *name);		/* -1: none */
+int graph_find(const struct graph *, const char *name);		/* the first of that name; -1: none */
 void graph_edge(struct graph *, int from, int to);		/* once, however often said */
 
 size_t graph_count(const struct graph *);

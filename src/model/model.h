@@ -19,7 +19,9 @@
 
 struct err;
 struct graph;
+struct schedule;
 struct str;
+struct toml;
 
 #define MODEL_MAX_TEXT (64 * 1024)	/* of an SQL text, a command, a definition */
 #define MODEL_MAX_OBJECTS 200000	/* of one load */
@@ -50,6 +52,7 @@ struct event {
 	span interval;		/* 1h */
 	span time_to_wait;	/* 0 */
 	/* recurrent: */
+	struct schedule *schedule;
 	char *rrule;
 	char *timezone;		/* "UTC" */
 	instant dtstart;	/* INSTANT_ALWAYS where not given: when it was loaded */
@@ -61,11 +64,12 @@ struct reaction {
 	char *level;		/* "info" */
 	enum channel channel;
 	char *target;		/* the command, or the channel of NOTIFY */
-	span time_limit;	/* of a command: 60s */
+	span time_limit;	/* of a command: 60s; else 0 */
 };
 
 /* Make the struct from BODY; -1 with ERR whose message names the key at fault
- * ("interval: ...").  The place, where known, is the caller's to add. */
+ * ("interval: ...") and whose line and column, if any, are a place inside that
+ * text.  There is then nothing to be done with the struct. */
 int variable_init(struct variable *, const json_t *body, struct err *);
 int evidence_init(struct evidence *, const json_t *body, struct err *);
 int event_init(struct event *, const json_t *body, struct err *);
@@ -84,6 +88,7 @@ struct definition {
 				   severity, runbook, tags, active) stay in it */
 	char *file;		/* where it stands */
 	int line, column;
+	const struct toml *toml;	/* lent by the model; for places inside */
 	union {
 		struct variable variable;
 		struct evidence evidence;
@@ -92,9 +97,11 @@ struct definition {
 	} u;
 };
 
+struct model_index;
 struct model {
 	struct definition **at;	/* in the order of the files */
 	size_t n;
+	struct model_index *index;	/* names, and the files they came from */
 };
 
 struct model *model_new(void);
@@ -105,25 +112,34 @@ bool definition_is_active(const struct definition *);
 /* Read a TOML file, or every *.toml below a directory, in the order of names,
  * into the model; "-" is standard input.  Problems (unknown keys, wrong types,
  * bad expressions, duplicate names ...) are all added to PROBLEMS, each a line
- * "file:line:column: message", up to 100; -1 if there was any. */
+ * "file:line:column: message", up to 100; -1 if there was any.  An object with
+ * a problem stays in the model, half made, so that its name is known: such a
+ * model is good for model_check() and for nothing else. */
 int model_read(struct model *, const char *path, struct str *problems);
+/* The same from memory; NAME stands for the file's. */
+int model_read_text(struct model *, const char *name, const char *text, size_t len,
+    struct str *problems);
 
 /* Look at the objects together: every name that is used is defined and of the
- * right kind (or in KNOWN, see below), variables and evidences share one
+ * right kind (or KNOWN, see below), variables and evidences share one
  * namespace, no circles.  The same form of PROBLEMS.  Warnings (a variable
- * that no evidence uses, an evidence that no event uses) go to WARNINGS.
+ * that no evidence uses, an evidence that no event uses) go to WARNINGS, if
+ * that is not NULL.
  *
- * KNOWN tells what else exists, outside these files (in the books): it returns
- * the kind, or -1.  NULL: nothing else. */
-int model_check(const struct model *, int (*known)(void *arg, const char *name),
-    void *arg, struct str *problems, struct str *warnings);
+ * KNOWN tells what else exists, outside these files (in the books): is there a
+ * KIND of that NAME?  NULL: nothing else. */
+int model_check(const struct model *,
+    bool (*known)(void *arg, enum kind kind, const char *name), void *arg,
+    struct str *problems, struct str *warnings);
 
 /* variable -> evidence -> event of the model. */
 struct graph *model_graph(const struct model *);
 
 /* --- the domain's decisions --- */
 
-/* k consecutive true evaluations raise a basic event. */
+/* k consecutive true evaluations raise a basic event.  Counting them ends at
+ * EVENT_MAX_HOLD. */
+#define EVENT_MAX_HOLD 1000000000
 int event_hold_needed(const struct event *);	/* max(1, floor(wait / interval)); 1 where interval is 0 */
 
 /* What an evaluation comes to.  BEFORE is read under the event's row lock. */

@@ -148,6 +148,30 @@ visible_text_stays_on_its_line(void **state)
 }
 
 static void
+text_is_clipped_between_characters(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t columns;
+		const char *clipped;
+	} table[] = {
+		{ "abc", 3, "abc" }, { "abcd", 3, "ab\xe2\x80\xa6" }, { "abc", 0, "" },
+		{ "abc", 1, "\xe2\x80\xa6" }, { "", 0, "" },
+		{ "\xc3\xbc\xc3\xb6\xc3\xa4", 3, "\xc3\xbc\xc3\xb6\xc3\xa4" },
+		{ "\xc3\xbc\xf0\x9f\x94\x94\xc3\xa4 ", 3, "\xc3\xbc\xf0\x9f\x94\x94\xe2\x80\xa6" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct str s = STR_INIT;
+
+		str_clip(&s, table[i].text, table[i].columns);
+		assert_string_equal(str_text(&s), table[i].clipped);
+		str_done(&s);
+	}
+	assert_int_equal(str_width("gr\xc3\xbc\xc3\x9f"), 4);
+}
+
+static void
 a_name_always_gives_the_same_uuid(void **state)
 {
 	/* The first is RFC 9562's own, the others were made by libuuid. */
@@ -252,6 +276,7 @@ main(void)
 		cmocka_unit_test(utf8_is_told_from_bytes),
 		cmocka_unit_test(context_goes_in_front_of_a_message),
 		cmocka_unit_test(visible_text_stays_on_its_line),
+		cmocka_unit_test(text_is_clipped_between_characters),
 		cmocka_unit_test(a_name_always_gives_the_same_uuid),
 		cmocka_unit_test(what_is_no_uuid_is_refused),
 		cmocka_unit_test(random_uuids_differ_and_say_their_version),

@@ -1,0 +1,70 @@
+/* Commands: one file each, one struct each.
+ *
+ * main.c finds the command, opts.c reads its arguments, start.c its settings;
+ * then RUN does the work.  Only these and main.c print and exit. */
+#ifndef CLI_CMD_H
+#define CLI_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct conf;
+struct err;
+
+struct opt {
+	const char *name;		/* "max-age" */
+	char letter;			/* 0: none */
+	const char *value;		/* "SPAN"; NULL: a switch */
+	const char *help;
+};
+
+struct given {
+	const struct opt *opt;
+	const char *value;
+};
+
+struct call {
+	const struct command *command;
+	struct conf *conf;
+	const char **arguments;		/* what is no option, NULL at the end */
+	size_t n_arguments;
+	struct given *given;
+	size_t n_given;
+};
+
+struct command {
+	const char *name;
+	const char *synopsis;		/* "FILE... [--dry-run]" */
+	const char *summary;		/* one line, in the list of commands */
+	const char *description;	/* some lines, in its own help */
+	size_t least, most;		/* arguments */
+	const struct opt *options;	/* ends with a NULL name */
+	/* The exit status, or -1 with ERR. */
+	int (*run)(struct call *, struct err *);
+};
+
+extern const struct command cmd_check, cmd_cycle, cmd_eval, cmd_explain, cmd_graph,
+    cmd_init, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status;
+extern const struct command *const commands[];	/* NULL at the end */
+
+enum { ARGUMENTS_MANY = 100000 };
+
+/* Read the arguments behind the command's name, and the settings: file, then
+ * environment, then flags.  1: help was asked for and printed. */
+int opts_read(struct call *, int argc, char **argv, struct err *);
+void opts_done(struct call *);
+
+/* The last value given for an option, "" for a switch, NULL if not given. */
+const char *opts_get(const struct call *, const char *name);
+bool opts_has(const struct call *, const char *name);
+/* The I-th value of a repeated option, or NULL. */
+const char *opts_nth(const struct call *, const char *name, size_t i);
+
+void help_command(const struct command *, FILE *);
+void help_all(FILE *);
+
+/* The settings from the file and the environment (start.c). CONFIG: --config. */
+int start_settings(struct conf *, const char *config, struct err *);
+
+#endif

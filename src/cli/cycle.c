@@ -1,0 +1,153 @@
+/* cycle.c - run a cycle. */
+#include "cli/cmd.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/term.h"
+#include "engine/cycle.h"
+#include "exec/exec.h"
+
+static int
+read_at(struct call *call, instant *at, struct err *err)
+{
+	*at = INSTANT_NEVER;
+	if (!opts_has(call, "at"))
+		return 0;
+	if (clock_parse(opts_get(call, "at"), at, err) || !clock_isfinite(*at)) {
+		if (clock_isfinite(*at))
+			err_wrap(err, "--at");
+		else
+			err_set(err, "--at: a cycle has a finite time");
+		err->class = ERR_USAGE;
+		return -1;
+	}
+	return 0;
+}
+
+static int
+read_if_busy(struct call *call, enum if_busy *busy, struct err *err)
+{
+	const char *text = opts_get(call, "if-busy");
+
+	if (!text || !strcmp(text, "skip"))
+		*busy = BUSY_SKIP;
+	else if (!strcmp(text, "fail"))
+		*busy = BUSY_FAIL;
+	else if (!strcmp(text, "wait"))
+		*busy = BUSY_WAIT;
+	else
+		return err_class(err, ERR_USAGE, "--if-busy is skip, fail or wait, not '%s'", text);
+	return 0;
+}
+
+static void
+progress(void *arg, const struct run_row *run)
+{
+	progress_update(arg, (size_t)(run->jobs - run->unsettled), (size_t)run->jobs,
+	    run_state_text(run->state));
+}
+
+static void
+print_end(struct call *call, const struct run_row *run, enum cycle_end end)
+{
+	char as_of[INSTANT_TEXT];
+
+	clock_format(run->as_of, as_of);
+	if (opts_has(call, "json"))
+		printf("{\"cycle\":%" PRId64 ",\"agent\":\"%s\",\"state\":\"%s\",\"as_of\":\"%s\","
+		    "\"jobs\":%d,\"unsettled\":%d,\"failed\":%d,\"busy\":%s}\n", run->id,
+		    run->agent, run_state_text(run->state), as_of, run->jobs, run->unsettled,
+		    run->failed, end == CYCLE_BUSY ? "true" : "false");
+	else if (end == CYCLE_BUSY)
+		printf("agent %s has cycle %" PRId64 " open since %s: %s, %d of %d jobs settled\n",
+		    run->agent, run->id, as_of, run_state_text(run->state),
+		    run->jobs - run->unsettled, run->jobs);
+	else if (run->failed)
+		printf("cycle %" PRId64 " at %s: %s, %d jobs, %d failed "
+		    "(tocsin status %" PRId64 " tells why)\n", run->id, as_of,
+		    run_state_text(run->state), run->jobs, run->failed, run->id);
+	else
+		printf("cycle %" PRId64 " at %s: %s, %d jobs\n", run->id, as_of,
+		    run_state_text(run->state), run->jobs);
+}
+
+/* The allowed executors: everything within this process, unless told. */
+static int
+read_allowed(struct call *call, bool allowed[EXECUTOR_COUNT], struct err *err)
+{
+	for (int i = 0; i < EXECUTOR_COUNT; i++)
+		allowed[i] = true;
+	if (!call->conf->executors.text || !call->conf->executors.text[0])
+		return 0;
+	for (int i = 0; i < EXECUTOR_COUNT; i++)
+		allowed[i] = false;
+	return hands_parse_allowed(call->conf->executors.text, allowed, err);
+}
+
+static int
+run(struct call *call, struct err *err)
+{
+	struct cycle_request q = { .plan = { .agent = call->conf->agent,
+		.queue = call->conf->queue, .force = opts_has(call, "force") } };
+	const char **events = xcalloc(call->n_given + 1, sizeof *events);
+	struct progress *bar = NULL;
+	struct run_row row = { 0 };
+	enum cycle_end end;
+	int rc = -1;
+
+	while ((events[q.plan.n_events] = opts_nth(call, "event", q.plan.n_events)))
+		q.plan.n_events++;
+	q.plan.events = events;
+	if (read_at(call, &q.plan.at, err) || read_if_busy(call, &q.if_busy, err) ||
+	    read_allowed(call, q.allowed, err))
+		goto out;
+	if (!opts_has(call, "local")) {
+		err_class(err, ERR_USAGE, "this version runs cycles within the process only: "
+		    "add --local");
+		goto out;
+	}
+	if (!opts_has(call, "json") && !opts_has(call, "quiet") &&
+	    (term_is_terminal(stderr) || opts_has(call, "wait"))) {
+		bar = progress_new(stderr, "cycle");
+		q.progress = progress;
+		q.arg = bar;
+	}
+	rc = cycle_run_local(call->conf, &q, &row, &end, err);
+	progress_end(bar);
+	if (!rc) {
+		if (!opts_has(call, "quiet"))
+			print_end(call, &row, end);
+		rc = end == CYCLE_ENDED && row.state == RUN_DONE_WITH_ERRORS;
+	}
+out:
+	free(events);
+	return rc;
+}
+
+static const struct opt options[] = {
+	{ "wait", 'w', NULL, "wait for the end of the cycle" },
+	{ "local", 'l', NULL, "run all of it in this process (implies --wait)" },
+	{ "event", 'e', "NAME", "just this event, due or not (may be repeated)" },
+	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
+	{ "force", 'f', NULL, "allow --at in the future" },
+	{ "if-busy", 0, "WHAT", "when a cycle is open: skip (default), fail or wait" },
+	{ "quiet", 'q', NULL, "print nothing but errors (for cron)" },
+	{ "json", 'j', NULL, "print JSON" },
+	{ NULL, 0, NULL, NULL },
+};
+
+const struct command cmd_cycle = {
+	.name = "cycle",
+	.synopsis = "--local [--agent NAME] [--event NAME]... [--at TIME [--force]]\n"
+	    "             [--if-busy skip|fail|wait] [--executors LIST]",
+	.summary = "select the due events, compute what they need, decide them",
+	.description = "Plans a cycle of the events that are due and runs it. Meant for cron: when the\n"
+	    "agent's last cycle is still open it says so and leaves with status 0, and a cycle\n"
+	    "that has stood still for a lease is resumed instead of a new one begun.\n\n"
+	    "Exit status: 0 DONE (or busy, or nothing was due), 1 DONE_WITH_ERRORS.",
+	.options = options,
+	.run = run,
+};

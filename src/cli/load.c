@@ -1,0 +1,184 @@
+/* load.c - apply definitions, print what changes. */
+#include "cli/cmd.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "cli/read.h"
+#include "store/definition.h"
+#include "store/store.h"
+
+static int
+known(void *arg, const char *name)
+{
+	const struct stored_list *stored = arg;
+
+	for (int kind = VARIABLE; kind <= EVENT; kind++)
+		if (definition_find(stored, (enum kind)kind, name))
+			return kind;
+	return -1;
+}
+
+/* Variables and evidences share one namespace, also with those in the books. */
+static int
+check_namespace(const struct model *model, const struct stored_list *stored, struct err *err)
+{
+	for (size_t i = 0; i < model->n; i++) {
+		const struct definition *d = model->at[i];
+		enum kind other = d->kind == VARIABLE ? EVIDENCE : VARIABLE;
+
+		if (d->kind > EVIDENCE || !definition_find(stored, other, d->name) ||
+		    model_find(model, other, d->name))
+			continue;
+		return err_set(err, "%s:%d:%d: '%s' is %s %s in the books, and variables and "
+		    "evidences share one namespace: choose another name, or load with --prune",
+		    d->file, d->line, d->column, d->name, other == EVIDENCE ? "an" : "a",
+		    kind_text(other));
+	}
+	return 0;
+}
+
+static void
+print_value(const json_t *value)
+{
+	char *text = value ? json_canonical(value) : NULL;
+
+	if (!text)
+		fputs("(none)", stdout);
+	else if (strlen(text) > 72)
+		printf("%.69s...", text);
+	else
+		fputs(text, stdout);
+	free(text);
+}
+
+static void
+print_key(const char *key, const json_t *from, const json_t *to)
+{
+	printf("      %s: ", key);
+	print_value(from);
+	fputs(" -> ", stdout);
+	print_value(to);
+	putchar('\n');
+}
+
+static void
+print_keys(const struct change *c)
+{
+	json_t *from = c->from->body, *to = c->to->body;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(to, key, value)
+		if (!json_equal(value, json_object_get(from, key)))
+			print_key(key, json_object_get(from, key), value);
+	json_object_foreach(from, key, value)
+		if (!json_object_get(to, key))
+			print_key(key, value, NULL);
+	if (c->reschedules && c->kind == EVENT)
+		puts("      (a new schedule: next_call and hold begin afresh)");
+}
+
+static void
+print_text(const struct changes *changes, bool dry)
+{
+	static const char sign[] = { ' ', '+', '~', '-' };
+	size_t counts[4] = { 0 };
+
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct change *c = &changes->at[i];
+
+		counts[c->what]++;
+		printf("  %c %s %s\n", sign[c->what], kind_text(c->kind), c->name);
+		if (c->what == CHANGE_ALTER)
+			print_keys(c);
+	}
+	printf("%s%zu added, %zu changed, %zu removed, %zu unchanged\n",
+	    dry ? "(dry run) " : "", counts[CHANGE_ADD], counts[CHANGE_ALTER],
+	    counts[CHANGE_REMOVE], changes->same);
+}
+
+static void
+print_json(const struct changes *changes, bool dry)
+{
+	static const char *const names[] = { "", "added", "changed", "removed" };
+	json_t *out = json_object();
+	char *text;
+
+	for (int what = CHANGE_ADD; what <= CHANGE_REMOVE; what++)
+		json_object_set_new(out, names[what], json_array());
+	for (size_t i = 0; i < changes->n; i++)
+		json_array_append_new(json_object_get(out, names[changes->at[i].what]),
+		    json_pack("{s:s,s:s}", "kind", kind_text(changes->at[i].kind),
+		    "name", changes->at[i].name));
+	json_object_set_new(out, "unchanged", json_integer((json_int_t)changes->same));
+	json_object_set_new(out, "dry_run", json_boolean(dry));
+	text = json_canonical(out);
+	puts(text);
+	free(text);
+	json_decref(out);
+}
+
+static int
+load(struct call *call, PGconn *conn, struct model *model, struct err *err)
+{
+	struct stored_list stored = { 0 };
+	struct changes changes = { 0 };
+	struct str warnings = STR_INIT;
+	bool prune = opts_has(call, "prune"), dry = opts_has(call, "dry-run");
+	int rc = -1;
+
+	if (definition_read_all(conn, &stored, err) ||
+	    read_model(model, call, prune ? NULL : known, &stored, &warnings, err) ||
+	    (!prune && check_namespace(model, &stored, err)) ||
+	    definition_compare(model, &stored, prune, &changes, err) ||
+	    (changes.n && definition_apply(conn, &changes, err)) ||
+	    definition_end(conn, !dry, err))
+		goto out;
+	if (opts_has(call, "json"))
+		print_json(&changes, dry);
+	else
+		print_text(&changes, dry);
+	fputs(str_text(&warnings), stderr);
+	rc = 0;
+out:
+	str_done(&warnings);
+	changes_done(&changes);
+	stored_list_done(&stored);
+	return rc;
+}
+
+static int
+run(struct call *call, struct err *err)
+{
+	PGconn *conn = store_open(call->conf, err);
+	struct model *model = model_new();
+	int rc = -1;
+
+	if (conn && !definition_begin(conn, err))
+		rc = load(call, conn, model, err);
+	PQfinish(conn);
+	model_free(model);
+	return rc;
+}
+
+static const struct opt options[] = {
+	{ "dry-run", 'n', NULL, "tell what would change, and change nothing" },
+	{ "prune", 'p', NULL, "remove what the files do not have" },
+	{ "json", 'j', NULL, "print JSON" },
+	{ NULL, 0, NULL, NULL },
+};
+
+const struct command cmd_load = {
+	.name = "load",
+	.synopsis = "FILE... [--dry-run] [--prune]",
+	.summary = "apply definitions, print what changes",
+	.description = "Reads definitions as 'tocsin check' does, compares them with the books, and applies\n"
+	    "the difference in one transaction: all of it or nothing. An event whose schedule is\n"
+	    "unchanged keeps its next_call, state and hold.",
+	.least = 1,
+	.most = ARGUMENTS_MANY,
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,294 @@
+/* opts.c - the words behind a command.
+ *
+ * A command has a table of its own options; besides them every setting is an
+ * option of every command ("lease" is --lease), the strongest of its sources. */
+#include "cli/cmd.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+static const struct opt common[] = {
+	{ "help", 'h', NULL, "print this help" },
+	{ "config", 0, "FILE", "the file of settings (tocsin.toml)" },
+	{ NULL, 0, NULL, NULL },
+};
+
+struct words {
+	VEC(struct given) given;
+	VEC(const char *) arguments;
+	VEC(struct given) settings;	/* opt is NULL; value "name=text" */
+};
+
+static const struct opt *
+find_in(const struct opt *table, const char *name, size_t len, char letter)
+{
+	for (; table && table->name; table++)
+		if (letter ? table->letter == letter
+		    : strlen(table->name) == len && !memcmp(table->name, name, len))
+			return table;
+	return NULL;
+}
+
+static const struct opt *
+find_opt(const struct command *c, const char *name, size_t len, char letter)
+{
+	const struct opt *o = find_in(c->options, name, len, letter);
+
+	return o ? o : find_in(common, name, len, letter);
+}
+
+/* --connect-timeout is the setting connect_timeout. */
+static const struct setting *
+find_setting(const char *name, size_t len)
+{
+	for (size_t i = 0; i < conf_count; i++) {
+		const char *s = conf_settings[i].name;
+		size_t k;
+
+		for (k = 0; k < len && s[k] &&
+		    (name[k] == s[k] || (name[k] == '-' && s[k] == '_')); k++)
+			;
+		if (k == len && !s[k])
+			return &conf_settings[i];
+	}
+	return NULL;
+}
+
+static int
+unknown(const struct command *c, const char *word, struct err *err)
+{
+	const char *names[128], *near;
+	size_t n = 0;
+
+	for (const struct opt *o = c->options; o && o->name && n < 100; o++)
+		names[n++] = o->name;
+	names[n++] = "help";
+	near = str_nearest(word + 2 * (word[1] == '-'), names, n);
+	return err_class(err, ERR_USAGE, "%s has no option '%s'%s%s%s; see 'tocsin %s --help'",
+	    c->name, word, near ? ", did you mean '--" : "", near ? near : "",
+	    near ? "'?" : "", c->name);
+}
+
+/* The value of an option: behind '=', or the next word. */
+static int
+value_of(const struct command *c, const char *name, size_t len, const char *equals,
+    int argc, char **argv, int *i, const char **value, struct err *err)
+{
+	if (equals)
+		*value = equals + 1;
+	else if (*i + 1 < argc)
+		*value = argv[++*i];
+	else
+		return err_class(err, ERR_USAGE, "--%.*s needs a value; see 'tocsin %s --help'",
+		    (int)len, name, c->name);
+	return 0;
+}
+
+static int
+read_long(const struct command *c, int argc, char **argv, int *i, struct words *w,
+    struct err *err)
+{
+	const char *word = argv[*i], *name = word + 2, *equals = strchr(name, '='), *value = "";
+	size_t len = equals ? (size_t)(equals - name) : strlen(name);
+	const struct opt *o = find_opt(c, name, len, 0);
+	const struct setting *setting = o ? NULL : find_setting(name, len);
+
+	if (!o && !setting)
+		return unknown(c, word, err);
+	if (o && !o->value) {
+		if (equals)
+			return err_class(err, ERR_USAGE, "--%s takes no value", o->name);
+	} else if (value_of(c, name, len, equals, argc, argv, i, &value, err))
+		return -1;
+	if (o)
+		vec_push(&w->given, ((struct given){ o, value }));
+	else
+		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
+		    value }));
+	return 0;
+}
+
+/* -j, -c 4, -c4 */
+static int
+read_short(const struct command *c, int argc, char **argv, int *i, struct words *w,
+    struct err *err)
+{
+	const char *word = argv[*i];
+
+	for (const char *l = word + 1; *l; l++) {
+		const struct opt *o = find_opt(c, NULL, 0, *l);
+		const char *value = "";
+
+		if (!o)
+			return unknown(c, word, err);
+		if (o->value && l[1])
+			value = l + 1;
+		else if (o->value && value_of(c, o->name, strlen(o->name), NULL, argc, argv,
+		    i, &value, err))
+			return -1;
+		vec_push(&w->given, ((struct given){ o, value }));
+		if (o->value)
+			break;
+	}
+	return 0;
+}
+
+static int
+read_words(const struct command *c, int argc, char **argv, struct words *w, struct err *err)
+{
+	bool only_arguments = false;
+
+	for (int i = 0; i < argc; i++) {
+		const char *word = argv[i];
+		int rc = 0;
+
+		if (only_arguments || word[0] != '-' || !word[1])
+			vec_push(&w->arguments, word);
+		else if (!strcmp(word, "--"))
+			only_arguments = true;
+		else if (word[1] == '-')
+			rc = read_long(c, argc, argv, &i, w, err);
+		else
+			rc = read_short(c, argc, argv, &i, w, err);
+		if (rc)
+			return -1;
+	}
+	vec_push(&w->arguments, NULL);
+	return 0;
+}
+
+static int
+check_count(const struct call *call, struct err *err)
+{
+	const struct command *c = call->command;
+
+	if (call->n_arguments < c->least)
+		return err_class(err, ERR_USAGE, "%s needs %s: tocsin %s %s", c->name,
+		    c->least == 1 ? "an argument" : "more arguments", c->name, c->synopsis);
+	if (call->n_arguments > c->most)
+		return err_class(err, ERR_USAGE, "%s takes no argument '%s': tocsin %s %s",
+		    c->name, call->arguments[c->most], c->name, c->synopsis);
+	return 0;
+}
+
+static int
+set_flags(struct call *call, const struct words *w, struct err *err)
+{
+	for (size_t i = 0; i < w->settings.n; i++) {
+		const struct setting *s = (const void *)w->settings.at[i].opt;
+		char *where = xasprintf("--%s", s->name);
+		int rc;
+
+		for (char *p = where; *p; p++)
+			if (*p == '_')
+				*p = '-';
+		rc = conf_set(call->conf, s->name, w->settings.at[i].value, where, err);
+		free(where);
+		if (rc) {
+			err->class = ERR_USAGE;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int
+opts_read(struct call *call, int argc, char **argv, struct err *err)
+{
+	struct words w = { 0 };
+	int rc = -1;
+
+	call->conf = conf_new();
+	if (read_words(call->command, argc, argv, &w, err))
+		goto out;
+	call->given = w.given.at;
+	call->n_given = w.given.n;
+	call->arguments = w.arguments.at;
+	call->n_arguments = w.arguments.n - 1;
+	w.given.at = NULL;
+	w.arguments.at = NULL;
+	if (opts_has(call, "help")) {
+		help_command(call->command, stdout);
+		rc = 1;
+	} else if (!check_count(call, err) &&
+	    !start_settings(call->conf, opts_get(call, "config"), err) &&
+	    !set_flags(call, &w, err))
+		rc = 0;
+out:
+	vec_done(&w.given);
+	vec_done(&w.arguments);
+	vec_done(&w.settings);
+	return rc;
+}
+
+void
+opts_done(struct call *call)
+{
+	conf_free(call->conf);
+	free(call->given);
+	free(call->arguments);
+}
+
+const char *
+opts_nth(const struct call *call, const char *name, size_t nth)
+{
+	for (size_t i = 0; i < call->n_given; i++)
+		if (!strcmp(call->given[i].opt->name, name) && nth-- == 0)
+			return call->given[i].value;
+	return NULL;
+}
+
+const char *
+opts_get(const struct call *call, const char *name)
+{
+	for (size_t i = call->n_given; i-- > 0; )
+		if (!strcmp(call->given[i].opt->name, name))
+			return call->given[i].value;
+	return NULL;
+}
+
+bool
+opts_has(const struct call *call, const char *name)
+{
+	return opts_get(call, name) != NULL;
+}
+
+/* --- help --- */
+
+static void
+print_options(const struct opt *o, FILE *out)
+{
+	for (; o && o->name; o++) {
+		char *left = xasprintf("  %c%c%c --%s%s%s", o->letter ? '-' : ' ',
+		    o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name,
+		    o->value ? " " : "", o->value ? o->value : "");
+
+		fprintf(out, "%-30s %s\n", left, o->help);
+		free(left);
+	}
+}
+
+void
+help_command(const struct command *c, FILE *out)
+{
+	fprintf(out, "usage: tocsin %s %s\n\n%s\n\nOptions:\n", c->name, c->synopsis,
+	    c->description);
+	print_options(c->options, out);
+	print_options(common, out);
+	fprintf(out, "\nEvery setting is an option too, such as --database-url URL; "
+	    "'tocsin settings' lists them.\nThe manual: man tocsin-%s\n", c->name);
+}
+
+void
+help_all(FILE *out)
+{
+	fputs("usage: tocsin COMMAND [ARGUMENT]...\n\n"
+	    "Measure variables, test evidences, decide events, and ring.\n\nCommands:\n", out);
+	for (const struct command *const *c = commands; *c; c++)
+		fprintf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
+	fputs("\n'tocsin COMMAND --help' tells more of each; the manual is tocsin(1).\n", out);
+}

@@ -1,0 +1,17 @@
+/* Reading the definitions that a command names. */
+#ifndef CLI_READ_H
+#define CLI_READ_H
+
+#include <stddef.h>
+
+struct call;
+struct err;
+struct model;
+struct str;
+
+/* All files of the arguments, checked together; problems are printed to
+ * standard error and summed up in ERR. */
+int read_model(struct model *, const struct call *, int (*known)(void *arg, const char *name),
+    void *arg, struct str *warnings, struct err *);
+
+#endif
