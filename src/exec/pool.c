@@ -1,11 +1,13 @@
 /* pool.c - connections that wait for the next measurement.
  *
  * The last one given back is the first one taken, so that a worker with little
- * to do keeps few of them open. */
+ * to do keeps few of them open.  Cleaning is asked for when a connection comes
+ * back; it may be lent again at once, for what is asked next is done after it. */
 #include "exec/pool.h"
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "io/loop.h"
@@ -79,6 +81,26 @@ pool_take(struct pool *pool)
 }
 
 void
+pool_drop(struct pool *pool, struct pg *pg)
+{
+	pg_free(pg);
+}
+
+/* What could not be cleaned must not answer anybody else. */
+static void
+cleaned(void *arg, const struct pg_answer *answer)
+{
+	struct err err;
+
+	if (!answer->err || !*answer->sqlstate)
+		return;
+	err = *answer->err;
+	err_wrap(&err, "a measuring connection cannot be cleaned");
+	err.class = ERR_TEMPFAIL;
+	pg_break(arg, &err);
+}
+
+void
 pool_put(struct pool *pool, struct pg *pg)
 {
 	struct waiting w = { pg, clock_monotonic() };
@@ -87,6 +109,13 @@ pool_put(struct pool *pool, struct pg *pg)
 		pg_free(pg);
 		return;
 	}
+	/* Two groups: "discard all" wants to stand outside of any transaction,
+	 * even the implicit one of a pipeline. */
+	pg_limit_row(pg, 0);
+	pg_say(pg, "rollback", 0, NULL);
+	pg_ask(pg, cleaned, pg);
+	pg_say(pg, "discard all", 0, NULL);
+	pg_ask(pg, cleaned, pg);
 	vec_push(&pool->idle, w);
 	if (pool->idle.n == 1)
 		timer_start(pool->timer, IDLE);

@@ -15,6 +15,9 @@ struct pool *pool_new(struct loop *, const struct conf *);
 void pool_free(struct pool *);		/* and all that wait in it */
 
 struct pg *pool_take(struct pool *);	/* connected or not; the caller's now */
-void pool_put(struct pool *, struct pg *);	/* the pool's again */
+/* Give it back, whatever transaction it is in: it is rolled back and cleaned. */
+void pool_put(struct pool *, struct pg *);
+/* Close it, even in the midst of something; nothing is called any more. */
+void pool_drop(struct pool *, struct pg *);
 
 #endif
