@@ -33,8 +33,8 @@ struct exec_task {
 
 struct exec_outcome {
 	enum reason reason;		/* REASON_OK, or why it failed */
-	char *value;			/* JSON text, at most max_value bytes; owned by the callee */
-	char *error;			/* what went wrong, at most 4 KiB; owned by the callee */
+	char *value;			/* JSON text, at most max_value bytes; lent until FINISHED returns */
+	char *error;			/* what went wrong, at most 4 KiB; lent until FINISHED returns */
 };
 
 /* FINISHED is called once, from the loop, never from exec_start() itself. */

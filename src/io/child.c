@@ -47,9 +47,9 @@ struct child {
 	char *input;
 	size_t input_len, input_sent;
 	struct str output, errors;
-	size_t max_output, errors_seen;
+	size_t errors_seen;
+	struct child_settings settings;	/* but for what it points at */
 	struct timer *soft, *hard, *drain;
-	span grace;
 	bool exited;
 	bool clearing;		/* all of it is to go */
 	bool left;		/* ... and some of it is still there */
@@ -322,7 +322,7 @@ look_for_end(struct child *child)
 static void
 take_output(struct child *child, const char *bytes, size_t n)
 {
-	if (child->output.len + n > child->max_output) {
+	if (child->output.len + n > child->settings.max_output) {
 		child->end.too_large = true;
 		clear(child);
 		return;
@@ -466,7 +466,7 @@ somebody_died(void *arg, int signum)
 		else if (c->out.fd < 0 && c->errs.fd < 0)
 			clear(c);
 		else
-			timer_start(c->drain, c->grace);
+			timer_start(c->drain, c->settings.grace);
 	}
 	if (watcher_died() && watcher_pipe(program, token, &(struct err){ 0 }) >= 0)
 		for (struct child *c = all.first; c; c = c->next)
@@ -593,8 +593,10 @@ child_new(struct loop *loop, const struct child_settings *settings)
 
 	child->in.fd = child->out.fd = child->errs.fd = -1;
 	child->end.status = -1;
-	child->grace = settings->grace;
-	child->max_output = settings->max_output;
+	child->settings = (struct child_settings){ .soft = settings->soft,
+		.hard = settings->hard, .grace = settings->grace,
+		.max_output = settings->max_output };
+	child->end.settings = &child->settings;
 	child->input_len = settings->input_len;
 	child->input = xmalloc(settings->input_len);
 	if (settings->input_len)

@@ -40,6 +40,7 @@ struct child_settings {
 #define CHILD_MAX_ERRORS ((size_t)64 * 1024 * 1024)
 
 struct child_end {
+	const struct child_settings *settings;	/* limits; its texts are gone */
 	bool soft_limit, hard_limit;	/* which limit struck */
 	bool too_large;			/* more than max_output */
 	bool errors_too_large;		/* more than CHILD_MAX_ERRORS */
@@ -50,6 +51,12 @@ struct child_end {
 	const char *errors;		/* the end of standard error (4 KiB), NUL behind it */
 	size_t errors_len;
 };
+
+/* Why that is a failure: "exit status 7: <end of standard error>", "soft time
+ * limit (1s) exceeded" ..., at most CHILD_MAX_TEXT bytes, no NUL within; the
+ * caller frees.  NULL: it is none. */
+#define CHILD_MAX_TEXT 4096
+char *child_failure(const struct child_end *);
 
 /* NULL with ERR (ERR_TEMPFAIL: no process or descriptor is to be had now). */
 struct child *child_start(struct loop *, const struct child_settings *,

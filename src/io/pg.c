@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
@@ -58,6 +59,9 @@ struct pg {
 	struct timer *deadline;		/* of connecting */
 	bool ready;			/* connected, in pipeline mode */
 	bool in_callback, freed;
+	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
+	struct err doom;
+	size_t most_row, arrived;	/* bytes; since the last result */
 	struct uv_getaddrinfo_s *resolving;
 	struct group *first, *last;	/* asked, in order */
 	struct group *open;		/* being said */
@@ -131,7 +135,8 @@ forget_connection(struct pg *pg)
 	pg->fd = -1;
 	PQfinish(pg->conn);
 	pg->conn = NULL;
-	pg->ready = false;
+	pg->ready = pg->doomed = false;
+	pg->arrived = 0;
 	pg->n_prepared = 0;
 }
 
@@ -258,6 +263,12 @@ start_connection(struct pg *pg, const char *hostaddr, bool async)
 	return conn;
 }
 
+/* libpq would print them on standard error. */
+static void
+ignore_notice(void *arg, const char *message)
+{
+}
+
 static void
 begin_connection(struct pg *pg, const char *hostaddr)
 {
@@ -266,6 +277,7 @@ begin_connection(struct pg *pg, const char *hostaddr)
 		break_with_message(pg, "cannot connect to PostgreSQL");
 		return;
 	}
+	PQsetNoticeProcessor(pg->conn, ignore_notice, NULL);
 	watch_socket(pg, WATCH_WRITE);
 }
 
@@ -489,11 +501,21 @@ take_result(struct pg *pg, struct group *g, PGresult *r)
 	PQclear(r);
 }
 
+/* In a pipeline libpq would give this result for ever. */
+static bool
+is_copy(const PGresult *r)
+{
+	ExecStatusType status = PQresultStatus(r);
+
+	return status == PGRES_COPY_OUT || status == PGRES_COPY_IN ||
+	    status == PGRES_COPY_BOTH;
+}
+
 /* All that has arrived.  False when PG was freed on the way. */
 static bool
 receive(struct pg *pg)
 {
-	while (pg->first && pg->first->sent && pg->conn) {
+	while (pg->first && pg->first->sent && pg->conn && !pg->doomed) {
 		struct group *g = pg->first;
 		PGresult *r;
 
@@ -509,6 +531,12 @@ receive(struct pg *pg)
 			if (g->at < g->statements.n)
 				end_statement(g);
 			continue;
+		}
+		pg->arrived = 0;
+		if (is_copy(r)) {
+			PQclear(r);
+			pg->doomed = err_set(&pg->doom, "COPY cannot be used here");
+			return true;
 		}
 		if (PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
 			PQclear(r);
@@ -553,6 +581,18 @@ work(struct pg *pg)
 	watch_socket(pg, WATCH_READ | (more ? WATCH_WRITE : 0));
 }
 
+/* PQconsumeInput(), counting.  It reads until nothing is left, so what waits
+ * before is the least that it takes once its buffer has grown. */
+static int
+consume(struct pg *pg)
+{
+	int waiting = 0;
+
+	if (ioctl(PQsocket(pg->conn), FIONREAD, &waiting) == 0)
+		pg->arrived += (size_t)waiting;
+	return PQconsumeInput(pg->conn);
+}
+
 static void
 ready_for(void *arg, int events)
 {
@@ -564,7 +604,7 @@ ready_for(void *arg, int events)
 		go_on_connecting(pg);
 		return;
 	}
-	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
+	if ((events & WATCH_READ) && !consume(pg)) {
 		/* What had arrived before the end still counts, such as the
 		 * reason that the server gave. */
 		if (receive(pg) && pg->conn)
@@ -577,7 +617,11 @@ ready_for(void *arg, int events)
 		destroy(pg);
 		return;
 	}
-	if (pg->conn && PQstatus(pg->conn) == CONNECTION_BAD)
+	if (pg->most_row && pg->arrived > pg->most_row)
+		pg->doomed = err_set(&pg->doom, "a row larger than %zu bytes", pg->most_row);
+	if (pg->conn && pg->doomed)
+		pg_break(pg, &pg->doom);
+	else if (pg->conn && PQstatus(pg->conn) == CONNECTION_BAD)
 		break_with_message(pg, "the connection to PostgreSQL is lost");
 	else
 		work(pg);
@@ -675,6 +719,12 @@ pg_ask(struct pg *pg, void (*answered)(void *, const struct pg_answer *), void *
 	pg->last = g;
 	if (!pg->in_callback || pg->conn)
 		work(pg);
+}
+
+void
+pg_limit_row(struct pg *pg, size_t bytes)
+{
+	pg->most_row = bytes;
 }
 
 bool

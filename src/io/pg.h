@@ -9,7 +9,8 @@
  * limit; names are resolved on the loop.  When it breaks, every group under
  * way is answered with an error of class ERR_TEMPFAIL (whether it took effect
  * is then unknown), and the next group connects again: back-off is the
- * caller's.  Sessions run with TimeZone=UTC and ISO dates. */
+ * caller's.  COPY breaks it too (ERR_GIVEN).  Sessions run with TimeZone=UTC
+ * and ISO dates. */
 #ifndef IO_PG_H
 #define IO_PG_H
 
@@ -57,6 +58,11 @@ void pg_say_rows(struct pg *, const char *sql, int n, const Oid *types,
     const char *const *params, bool (*row)(void *arg, const PGresult *), void *arg);
 void pg_ask(struct pg *, void (*answered)(void *arg, const struct pg_answer *),
     void *arg);
+
+/* A row (or any other one message) of more than so many bytes breaks the
+ * connection, with an error of class ERR_GIVEN: libpq would hold all of it in
+ * memory.  0: no limit. */
+void pg_limit_row(struct pg *, size_t bytes);
 
 bool pg_is_idle(const struct pg *);		/* nothing under way */
 /* Cancel what runs now, from a thread of libuv's pool; nothing is promised. */

@@ -1,0 +1,157 @@
+/* shell.c - a variable computed by a command.
+ *
+ * It gets its arguments as JSON on standard input and in its environment, and
+ * answers on standard output.  Where no process is to be had just now, the
+ * start is tried again until the soft limit has passed: that is the machine's
+ * trouble, not the variable's. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/environment.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "exec/hand.h"
+#include "exec/output.h"
+#include "io/child.h"
+#include "io/loop.h"
+
+struct shell {
+	struct exec *exec;
+	struct child *child;
+	struct timer *again;
+	span pause, deadline;
+};
+
+#define MAX_ARGUMENT (64 * 1024)	/* in the environment */
+
+static void
+shell_free(struct shell *shell)
+{
+	timer_free(shell->again);
+	free(shell);
+}
+
+static enum reason
+reason_of(const struct child_end *end)
+{
+	if (end->too_large || end->errors_too_large)
+		return REASON_ERROR;
+	if (end->hard_limit || end->soft_limit)
+		return REASON_TIMEOUT;
+	return end->signum ? REASON_SIGNAL : REASON_EXIT;
+}
+
+static void
+ended(void *arg, const struct child_end *end)
+{
+	struct shell *shell = arg;
+	struct exec *exec = shell->exec;
+	char *failure = child_failure(end), *value;
+	struct err err;
+
+	shell_free(shell);
+	if (failure)
+		exec_finish(exec, reason_of(end), NULL, failure);
+	else if ((value = output_value(end->output, end->output_len, &err)))
+		exec_finish(exec, REASON_OK, value, NULL);
+	else
+		exec_fail(exec, REASON_ERROR, "%s", err.message);
+}
+
+/* --- the start --- */
+
+static void
+add_argument(struct environment *e, const char *name, const json_t *value)
+{
+	struct str variable = STR_INIT, text = STR_INIT;
+
+	str_puts(&variable, "TOCSIN_ARG_");
+	for (; *name; name++)
+		str_putc(&variable, *name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+	if (json_is_string(value))
+		str_add(&text, json_string_value(value), json_string_length(value));
+	else
+		json_append(&text, value);
+	if (text.len <= MAX_ARGUMENT && !strchr(str_text(&variable), '=') &&
+	    strlen(str_text(&text)) == text.len)
+		environment_set(e, str_text(&variable), str_text(&text));
+	str_done(&variable);
+	str_done(&text);
+}
+
+static int
+start_child(struct shell *shell, struct err *err)
+{
+	const struct variable *v = shell->exec->variable;
+	const struct conf *conf = shell->exec->hands->conf;
+	struct environment e;
+	char *input = json_canonical(v->args);
+	struct child_settings settings = {
+		.shell = conf->shell,
+		.command = v->source,
+		.mark = shell->exec->key,
+		.input = input,
+		.input_len = strlen(input),
+		.soft = v->soft,
+		.hard = v->hard,
+		.grace = conf->grace,
+		.max_output = (size_t)conf->max_output,
+	};
+	const char *name;
+	json_t *value;
+
+	environment_init(&e, conf->pass_environment.at);
+	json_object_foreach(v->args, name, value)
+		add_argument(&e, name, value);
+	settings.environment = (const char *const *)e.at;
+	shell->child = child_start(shell->exec->hands->loop, &settings, ended, shell, err);
+	environment_done(&e);
+	free(input);
+	return shell->child ? 0 : -1;
+}
+
+static void
+try_start(void *arg)
+{
+	struct shell *shell = arg;
+	struct exec *exec = shell->exec;
+	struct err err;
+
+	if (start_child(shell, &err) == 0)
+		return;
+	if (err.class == ERR_TEMPFAIL && clock_monotonic() + shell->pause < shell->deadline) {
+		timer_start(shell->again, shell->pause);
+		if (shell->pause < 4 * SECOND)
+			shell->pause *= 2;
+		return;
+	}
+	shell_free(shell);
+	exec_fail(exec, REASON_ERROR, "%s", err.message);
+}
+
+static void
+shell_start(struct exec *exec)
+{
+	struct shell *shell = xcalloc(1, sizeof *shell);
+
+	exec->own = shell;
+	shell->exec = exec;
+	shell->again = timer_new(exec->hands->loop, try_start, shell);
+	shell->pause = SECOND / 4;
+	shell->deadline = clock_monotonic() + exec->variable->soft;
+	try_start(shell);
+}
+
+static void
+shell_kill(struct exec *exec)
+{
+	struct shell *shell = exec->own;
+
+	child_kill(shell->child);
+	shell_free(shell);
+}
+
+const struct hand exec_shell = { shell_start, shell_kill };

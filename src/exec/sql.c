@@ -1,0 +1,279 @@
+/* sql.c - a variable computed by a query.
+ *
+ * One pipeline: begin a read-only transaction; set timeouts and the session's
+ * manners, which is the first query, so that from there on the transaction's
+ * mode is frozen; then the user's statement, by the extended protocol, which
+ * takes exactly one.  Whatever comes of it is rolled back, and the connection
+ * is cleaned by the pool before it serves again.
+ *
+ * The judge of the limits is our own timer: a statement can change the server's
+ * timeouts as it runs.  Those are for the day when nobody is here to cancel. */
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "exec/binding.h"
+#include "exec/hand.h"
+#include "exec/pool.h"
+#include "exec/rows.h"
+#include "io/loop.h"
+#include "io/pg.h"
+#include "model/params.h"
+
+enum { BEGIN, MANNERS, QUERY, STATEMENTS };
+
+static const char begin[] =
+    "begin transaction isolation level read committed read only";
+
+static const char manners[] =
+    "select set_config('statement_timeout', $1, true), "
+    "set_config('lock_timeout', $1, true), "
+    "set_config('idle_in_transaction_session_timeout', $1, true), "
+    "set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO', true), "
+    "set_config('IntervalStyle', 'iso_8601', true), "
+    "set_config('extra_float_digits', '1', true), "
+    "set_config('bytea_output', 'hex', true), "
+    "set_config('standard_conforming_strings', 'on', true)";
+
+struct sql {
+	struct exec *exec;
+	struct pg *pg;
+	struct timer *soft, *hard;
+	struct params *params;
+	struct rows rows;
+	bool cancelled;		/* a cancel is on its way, and may arrive late */
+	bool soft_limit;
+};
+
+/* Give everything back; what the connection is fit for is known here. */
+static void
+sql_free(struct sql *sql, bool clean)
+{
+	struct pool *pool = sql->exec->hands->pool;
+
+	if (clean && !sql->cancelled)
+		pool_put(pool, sql->pg);
+	else
+		pool_drop(pool, sql->pg);
+	timer_free(sql->soft);
+	timer_free(sql->hard);
+	params_free(sql->params);
+	rows_done(&sql->rows);
+	free(sql);
+}
+
+static void
+cancel(struct sql *sql)
+{
+	if (!sql->cancelled)
+		pg_cancel(sql->pg);
+	sql->cancelled = true;
+}
+
+/* --- what went wrong --- */
+
+/* The server counts characters in the text that it got: walk both texts up to
+ * there, ours with :name where the other has $n. */
+static void
+place_in_source(const char *source, const char *sent, int position, int *line, int *column)
+{
+	*line = *column = 1;
+	while (position > 1 && *source && *sent) {
+		if (*source == ':' && *sent == '$') {
+			size_t name = 1 + strspn(source + 1, "abcdefghijklmnopqrstuvwxyz"
+			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+			size_t number = 1 + strspn(sent + 1, "0123456789");
+
+			source += name;
+			*column += (int)name;
+			sent += number;
+			position -= (int)number;
+			continue;
+		}
+		if (*source == '\n') {
+			++*line;
+			*column = 1;
+		} else
+			++*column;
+		position--;
+		do
+			source++, sent++;
+		while ((*source & 0xc0) == 0x80);
+	}
+}
+
+/* "2:8: column "x" does not exist (SQLSTATE 42703); hint: ..." */
+static char *
+error_text(struct sql *sql, const PGresult *r)
+{
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY),
+	    *detail = PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL),
+	    *hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT),
+	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE),
+	    *position = PQresultErrorField(r, PG_DIAG_STATEMENT_POSITION);
+	struct str s = STR_INIT;
+
+	if (position) {
+		int line, column;
+
+		place_in_source(sql->exec->variable->source, params_text(sql->params),
+		    atoi(position), &line, &column);
+		str_printf(&s, "%d:%d: ", line, column);
+	}
+	str_puts(&s, primary ? primary : PQresultErrorMessage(r));
+	if (state)
+		str_printf(&s, " (SQLSTATE %s)", state);
+	if (detail)
+		str_printf(&s, "; %s", detail);
+	if (hint)
+		str_printf(&s, "; hint: %s", hint);
+	return str_take(&s);
+}
+
+static void
+tell_failure(struct sql *sql, struct exec *exec, const struct pg_answer *answer)
+{
+	const PGresult *r = answer->n > QUERY ? answer->results[QUERY] : NULL;
+	enum reason reason = !strcmp(answer->sqlstate, "57014") ? REASON_TIMEOUT : REASON_ERROR;
+
+	if (r && PQresultStatus(r) == PGRES_FATAL_ERROR)
+		exec_finish(exec, reason, NULL, error_text(sql, r));
+	else if (*answer->sqlstate)
+		exec_fail(exec, reason, "%s (SQLSTATE %s)", answer->err->message,
+		    answer->sqlstate);
+	else if (answer->err->class == ERR_TEMPFAIL)
+		exec_fail(exec, REASON_ERROR, "cannot reach the measuring database: %s",
+		    answer->err->message);
+	else
+		exec_fail(exec, REASON_ERROR, "%s", answer->err->message);
+}
+
+static void
+tell_result(struct sql *sql, struct exec *exec, const PGresult *r)
+{
+	switch (r ? PQresultStatus(r) : PGRES_COMMAND_OK) {
+	case PGRES_TUPLES_OK:
+		exec_finish(exec, REASON_OK, rows_value(&sql->rows), NULL);
+		break;
+	case PGRES_EMPTY_QUERY:
+		exec_fail(exec, REASON_ERROR, "the statement is empty");
+		break;
+	default:
+		exec_fail(exec, REASON_ERROR, "the statement returns no rows; "
+		    "a variable needs a query, such as select");
+	}
+}
+
+static void
+answered(void *arg, const struct pg_answer *answer)
+{
+	struct sql *sql = arg;
+	struct exec *exec = sql->exec;
+	/* Without an SQLSTATE it was not the server that refused. */
+	bool alive = !answer->err || *answer->sqlstate;
+
+	if (sql->soft_limit)
+		exec_fail_limit(exec, false);
+	else if (sql->rows.failed)
+		exec_fail(exec, REASON_ERROR, "%s", sql->rows.err.message);
+	else if (answer->err)
+		tell_failure(sql, exec, answer);
+	else
+		tell_result(sql, exec, answer->results[QUERY]);
+	sql_free(sql, alive);
+}
+
+/* --- the way there --- */
+
+static bool
+row_came(void *arg, const PGresult *r)
+{
+	struct sql *sql = arg;
+
+	if (rows_take(&sql->rows, r))
+		return true;
+	cancel(sql);		/* the rest need not be sent */
+	return false;
+}
+
+static void
+soft_limit(void *arg)
+{
+	struct sql *sql = arg;
+
+	sql->soft_limit = true;
+	cancel(sql);
+}
+
+static void
+hard_limit(void *arg)
+{
+	struct sql *sql = arg;
+	struct exec *exec = sql->exec;
+
+	exec_fail_limit(exec, true);
+	sql_free(sql, false);
+}
+
+static void
+ask(struct sql *sql, const struct binding *binding)
+{
+	const struct variable *v = sql->exec->variable;
+	size_t most = (size_t)sql->exec->hands->conf->max_value;
+	long long ms = (v->hard + 2 * SECOND) / 1000;
+	char timeout[24];
+
+	snprintf(timeout, sizeof timeout, "%lld", ms < INT32_MAX ? ms : INT32_MAX);
+	/* In one row may stand what becomes shorter as JSON, but not much. */
+	pg_limit_row(sql->pg, 2 * most + 65536);
+	pg_say(sql->pg, begin, 0, NULL);
+	pg_say(sql->pg, manners, 1, (const char *const[]){ timeout });
+	pg_say_rows(sql->pg, params_text(sql->params), binding->n, binding->types,
+	    (const char *const *)binding->values, row_came, sql);
+	timer_start(sql->soft, v->soft);
+	timer_start(sql->hard, v->hard);
+	pg_ask(sql->pg, answered, sql);
+}
+
+static void
+sql_start(struct exec *exec)
+{
+	struct hands *hands = exec->hands;
+	struct binding binding = { 0 };
+	const char *const *names;
+	struct params *params;
+	struct sql *sql;
+	struct err err;
+	size_t n;
+
+	if (!(params = params_parse(exec->variable->source, &err))) {
+		exec_fail(exec, REASON_ERROR, "%d:%d: %s", err.line, err.column, err.message);
+		return;
+	}
+	names = params_names(params, &n);
+	if (binding_init(&binding, names, n, exec->variable->args, exec->now, &err)) {
+		exec_fail(exec, REASON_ERROR, "%s", err.message);
+		params_free(params);
+	} else {
+		exec->own = sql = xcalloc(1, sizeof *sql);
+		sql->exec = exec;
+		sql->params = params;
+		sql->soft = timer_new(hands->loop, soft_limit, sql);
+		sql->hard = timer_new(hands->loop, hard_limit, sql);
+		sql->pg = pool_take(hands->pool);
+		rows_init(&sql->rows, (size_t)hands->conf->max_value);
+		ask(sql, &binding);
+	}
+	binding_done(&binding);
+}
+
+static void
+sql_kill(struct exec *exec)
+{
+	sql_free(exec->own, false);
+}
+
+const struct hand exec_sql = { sql_start, sql_kill };

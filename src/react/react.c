@@ -1,0 +1,70 @@
+/* react.c - the table of channels, and what all attempts have in common. */
+#include "react/react.h"
+#include <stdlib.h>
+#include "base/mem.h"
+#include "io/loop.h"
+#include "react/way.h"
+
+static const struct way *const ways[CHANNEL_COUNT] = {
+	[CHANNEL_COMMAND] = &react_command,
+	[CHANNEL_NOTIFY] = &react_notify,
+};
+
+bool
+react_allows(const struct reaction *reaction, const bool allowed[EXECUTOR_COUNT])
+{
+	return reaction->channel != CHANNEL_COMMAND || allowed[EXEC_SHELL];
+}
+
+static void
+attempt_free(struct attempt *attempt)
+{
+	timer_free(attempt->tell);
+	free(attempt->error);
+	free(attempt);
+}
+
+/* From the loop, so that nobody is called while he is busy himself. */
+static void
+tell(void *arg)
+{
+	struct attempt *attempt = arg;
+
+	attempt->finished(attempt->arg, attempt->error);
+	attempt_free(attempt);
+}
+
+void
+react_finish(struct attempt *attempt, char *error)
+{
+	attempt->own = NULL;
+	attempt->error = error;
+	timer_start(attempt->tell, 0);
+}
+
+struct attempt *
+react_start(struct loop *loop, const struct conf *conf, struct pg *books,
+    const struct react_task *task, void (*finished)(void *, const char *), void *arg)
+{
+	struct attempt *attempt = xcalloc(1, sizeof *attempt);
+
+	attempt->loop = loop;
+	attempt->conf = conf;
+	attempt->books = books;
+	attempt->way = ways[task->reaction->channel];
+	attempt->finished = finished;
+	attempt->arg = arg;
+	attempt->tell = timer_new(loop, tell, attempt);
+	attempt->way->start(attempt, task);
+	return attempt;
+}
+
+void
+react_kill(struct attempt *attempt)
+{
+	if (!attempt)
+		return;
+	if (attempt->own)
+		attempt->way->kill(attempt);
+	attempt_free(attempt);
+}
