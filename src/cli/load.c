@@ -13,28 +13,6 @@ static bool
 known(void *arg, enum kind kind, const char *name)
 {
 	return definition_find(arg, kind, name) != NULL;
-<<<<<<< HEAD
-=======
-}
-
-/* Variables and evidences share one namespace, also with those in the books. */
-static int
-check_namespace(const struct model *model, const struct stored_list *stored, struct err *err)
-{
-	for (size_t i = 0; i < model->n; i++) {
-		const struct definition *d = model->at[i];
-		enum kind other = d->kind == VARIABLE ? EVIDENCE : VARIABLE;
-
-		if (d->kind > EVIDENCE || !definition_find(stored, other, d->name) ||
-		    model_find(model, other, d->name))
-			continue;
-		return err_set(err, "%s:%d:%d: '%s' is %s %s in the books, and variables and "
-		    "evidences share one namespace: choose another name, or load with --prune",
-		    d->file, d->line, d->column, d->name, other == EVIDENCE ? "an" : "a",
-		    kind_text(other));
-	}
-	return 0;
->>>>>>> h-defs
 }
 
 static void

@@ -8,14 +8,8 @@
 #include "model/model.h"
 
 int
-<<<<<<< HEAD
 read_model(struct model *model, const struct call *call, bool (*known)(void *, enum kind,
     const char *), void *arg, struct str *warnings, struct err *err)
-=======
-read_model(struct model *model, const struct call *call,
-    bool (*known)(void *, enum kind, const char *), void *arg,
-    struct str *warnings, struct err *err)
->>>>>>> h-defs
 {
 	struct str problems = STR_INIT;
 	size_t n = 0;

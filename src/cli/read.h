@@ -3,10 +3,6 @@
 #define CLI_READ_H
 
 #include <stdbool.h>
-<<<<<<< HEAD
-=======
-#include <stddef.h>
->>>>>>> h-defs
 #include "model/states.h"
 
 struct call;
@@ -16,13 +12,7 @@ struct str;
 
 /* All files of the arguments, checked together; problems are printed to
  * standard error and summed up in ERR. */
-<<<<<<< HEAD
 int read_model(struct model *, const struct call *, bool (*known)(void *arg, enum kind,
     const char *name), void *arg, struct str *warnings, struct err *);
-=======
-int read_model(struct model *, const struct call *,
-    bool (*known)(void *arg, enum kind, const char *name), void *arg,
-    struct str *warnings, struct err *);
->>>>>>> h-defs
 
 #endif
