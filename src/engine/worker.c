@@ -581,7 +581,7 @@ struct worker *
 worker_new(const struct worker_settings *settings)
 {
 	struct worker *w = xcalloc(1, sizeof *w);
-	struct pg_settings books = store_settings(settings->conf);
+	struct pg_settings books = store_engine_settings(settings->conf);
 
 	w->set = *settings;
 	w->loop = settings->loop;
