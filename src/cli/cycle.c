@@ -16,15 +16,14 @@ read_at(struct call *call, instant *at, struct err *err)
 	*at = INSTANT_NEVER;
 	if (!opts_has(call, "at"))
 		return 0;
-	if (clock_parse(opts_get(call, "at"), at, err) || !clock_isfinite(*at)) {
-		if (clock_isfinite(*at))
-			err_wrap(err, "--at");
-		else
-			err_set(err, "--at: a cycle has a finite time");
-		err->class = ERR_USAGE;
-		return -1;
-	}
-	return 0;
+	if (clock_parse(opts_get(call, "at"), at, err))
+		err_wrap(err, "--at");
+	else if (clock_isfinite(*at))
+		return 0;
+	else
+		err_set(err, "--at: a cycle has a finite time");
+	err->class = ERR_USAGE;
+	return -1;
 }
 
 static int
