@@ -1,0 +1,98 @@
+"""The fixtures: sandbox, db, broker, redis, tocsin.  See harness.py."""
+
+import itertools
+import os
+import signal
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+
+import harness  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the tests marked 'long' too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes long; runs with --long"))
+
+
+def pytest_sessionstart(session):
+    harness.adopt_orphans()
+
+
+homes = []		# where the session's servers work
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    """The servers.  PostgreSQL is up; broker and redis bring up theirs.
+
+    With TOCSIN_SANDBOX=DIR that sandbox is used, and left up."""
+    servers = harness.Sandbox(os.environ.get("TOCSIN_SANDBOX"))
+    servers.up("postgresql")
+    homes.append(servers)
+    yield servers
+    homes.clear()
+    servers.down()
+
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def db(sandbox):
+    """A fresh database."""
+    database = harness.Database(sandbox, f"test_{os.getpid()}_{next(numbers)}")
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def broker(sandbox):
+    """A fresh virtual host of RabbitMQ."""
+    return harness.Broker(sandbox)
+
+
+@pytest.fixture
+def redis(sandbox):
+    """Redis, empty."""
+    return harness.Redis(sandbox)
+
+
+@pytest.fixture
+def tocsin(request, tmp_path):
+    """The program, in an environment with the servers that the test asks for."""
+    env = {}
+    for name in ("db", "broker", "redis"):
+        if name in request.fixturenames:
+            env.update(request.getfixturevalue(name).env)
+    runner = harness.Tocsin(tmp_path, env)
+    yield runner
+    runner.end()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """No process that a test has started may outlive it."""
+    before = harness.descendants()
+    yield
+
+    def left():
+        return harness.leftovers(before, [h for servers in homes for h in servers.homes()])
+    try:
+        harness.wait_for(lambda: not left(), timeout=5)
+    except AssertionError:
+        pids = left()
+        names = [harness.describe(pid) for pid in pids]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        if names:
+            pytest.fail("left behind:\n" + "\n".join(names), pytrace=False)
