@@ -276,6 +276,10 @@ slurp(const char *name, size_t *len)
 		bytes[*len] = '\0';
 		fclose(f);
 	}
+	if (f && *len == 0) {		/* a directory, for one */
+		free(bytes);
+		bytes = NULL;
+	}
 	free(path);
 	return bytes;
 }

@@ -28,7 +28,7 @@ text_of(const json_t *row, const char *key)
 	return json_string_value(json_object_get(row, key));
 }
 
-/* A node may be in the rows and the graph under another number. */
+/* Nodes are numbered as the rows are. */
 static struct graph_look
 look(void *arg, int node)
 {
@@ -51,38 +51,22 @@ look(void *arg, int node)
 	return looks;
 }
 
-/* Nodes of one name and different kinds (an evidence and an event may share
- * one) are told apart by a suffix in the graph's own names. */
-static int
-node_of(struct graph *g, const char *kind, const char *name)
-{
-	char *unique = !strcmp(kind, "event") ? xasprintf("%s (event)", name) : xstrdup(name);
-	int node = graph_find(g, name);
-	bool taken = node >= 0 && strcmp(graph_kind(g, node), kind);
-
-	node = graph_node(g, kind, taken ? unique : name);
-	free(unique);
-	return node;
-}
-
 static void
 build(struct drawing *d)
 {
 	size_t i, k;
 	json_t *row, *up;
-	VEC(int) nodes = { 0 };
 
 	d->graph = graph_new();
 	json_array_foreach(d->rows, i, row)
-		vec_push(&nodes, node_of(d->graph, text_of(row, "kind"), text_of(row, "name")));
-	json_array_foreach(d->rows, i, row)
-		json_array_foreach(json_object_get(row, "upstream"), k, up) {
-			int from = graph_find(d->graph, json_string_value(up));
+		graph_node(d->graph, text_of(row, "kind"), text_of(row, "name"));
+	json_array_foreach(d->rows, i, row) {
+		const char *below = !strcmp(text_of(row, "kind"), "event") ? "evidence" : "variable";
 
-			if (from >= 0 && from != nodes.at[i])
-				graph_edge(d->graph, from, nodes.at[i]);
-		}
-	vec_done(&nodes);
+		json_array_foreach(json_object_get(row, "upstream"), k, up)
+			graph_edge(d->graph, graph_node(d->graph, below, json_string_value(up)),
+			    (int)i);
+	}
 }
 
 /* Let graphviz make a picture of TEXT. */

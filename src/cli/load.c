@@ -9,34 +9,10 @@
 #include "store/definition.h"
 #include "store/store.h"
 
-static int
-known(void *arg, const char *name)
+static bool
+known(void *arg, enum kind kind, const char *name)
 {
-	const struct stored_list *stored = arg;
-
-	for (int kind = VARIABLE; kind <= EVENT; kind++)
-		if (definition_find(stored, (enum kind)kind, name))
-			return kind;
-	return -1;
-}
-
-/* Variables and evidences share one namespace, also with those in the books. */
-static int
-check_namespace(const struct model *model, const struct stored_list *stored, struct err *err)
-{
-	for (size_t i = 0; i < model->n; i++) {
-		const struct definition *d = model->at[i];
-		enum kind other = d->kind == VARIABLE ? EVIDENCE : VARIABLE;
-
-		if (d->kind > EVIDENCE || !definition_find(stored, other, d->name) ||
-		    model_find(model, other, d->name))
-			continue;
-		return err_set(err, "%s:%d:%d: '%s' is %s %s in the books, and variables and "
-		    "evidences share one namespace: choose another name, or load with --prune",
-		    d->file, d->line, d->column, d->name, other == EVIDENCE ? "an" : "a",
-		    kind_text(other));
-	}
-	return 0;
+	return definition_find(arg, kind, name) != NULL;
 }
 
 static void
@@ -131,7 +107,6 @@ load(struct call *call, PGconn *conn, struct model *model, struct err *err)
 
 	if (definition_read_all(conn, &stored, err) ||
 	    read_model(model, call, prune ? NULL : known, &stored, &warnings, err) ||
-	    (!prune && check_namespace(model, &stored, err)) ||
 	    definition_compare(model, &stored, prune, &changes, err) ||
 	    (changes.n && definition_apply(conn, &changes, err)) ||
 	    definition_end(conn, !dry, err))

@@ -8,8 +8,8 @@
 #include "model/model.h"
 
 int
-read_model(struct model *model, const struct call *call, int (*known)(void *, const char *),
-    void *arg, struct str *warnings, struct err *err)
+read_model(struct model *model, const struct call *call, bool (*known)(void *, enum kind,
+    const char *), void *arg, struct str *warnings, struct err *err)
 {
 	struct str problems = STR_INIT;
 	size_t n = 0;

@@ -2,7 +2,8 @@
 #ifndef CLI_READ_H
 #define CLI_READ_H
 
-#include <stddef.h>
+#include <stdbool.h>
+#include "model/states.h"
 
 struct call;
 struct err;
@@ -11,7 +12,7 @@ struct str;
 
 /* All files of the arguments, checked together; problems are printed to
  * standard error and summed up in ERR. */
-int read_model(struct model *, const struct call *, int (*known)(void *arg, const char *name),
-    void *arg, struct str *warnings, struct err *);
+int read_model(struct model *, const struct call *, bool (*known)(void *arg, enum kind,
+    const char *name), void *arg, struct str *warnings, struct err *);
 
 #endif

@@ -387,12 +387,12 @@ tell(struct worker *w, const struct ended *ended)
 	for (size_t i = 0; i < ended->runs.n; i++) {
 		const struct run_end *end = &ended->runs.at[i];
 
-		if (end->unsettled == 0)
+		if (w->set.run_changed)
+			w->set.run_changed(w->set.arg, end);
+		else if (end->unsettled == 0)
 			log_info("cycle closed", "run", log_number(end->run),
 			    "state", run_state_text(end->state),
 			    "failed", log_number(end->failed));
-		if (w->set.run_changed)
-			w->set.run_changed(w->set.arg, end);
 	}
 	if (ended->deliveries)
 		deliver_look_again(w);

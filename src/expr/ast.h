@@ -41,6 +41,7 @@ struct node {
 	struct node *first, *next;	/* child, sibling */
 	size_t n;			/* children */
 	size_t slot, slots;		/* of an argument; of a call */
+	const char *begin, *end;	/* in the text: of names; of what is reached */
 	union {
 		struct value literal;
 		const char *name;
@@ -53,7 +54,7 @@ struct place {
 };
 
 struct expr {
-	struct arena arena;
+	struct arena arena;		/* the text, too */
 	struct node *root;
 	VEC(const char *) names;	/* free ones, each once, by first place */
 	VEC(struct place) places;

@@ -2,6 +2,7 @@
 #include "expr/parser.h"
 #include <string.h>
 #include "base/err.h"
+#include "base/str.h"
 #include "expr/expr.h"
 #include "expr/func.h"
 
@@ -35,24 +36,25 @@ intern(struct parser *p, const struct token *t)
 static struct node *
 parse_strings(struct parser *p)
 {
-	struct token first = p->token, t;
-	char *text;
+	struct token first = p->token;
+	struct str all = STR_INIT;
+	struct node *n = NULL;
 
 	if (parse_advance(p))
 		return NULL;
+	if (!parse_is(p, TOKEN_STR))
+		return parse_literal(p, &first, value_text(first.text, first.n));
+	str_add(&all, first.text, first.n);
 	while (parse_is(p, TOKEN_STR)) {
-		t = p->token;
-		text = arena_alloc(&p->expr->arena, first.n + t.n + 1);
-		memcpy(text, first.text, first.n);
-		memcpy(text + first.n, t.text, t.n + 1);
-		first.text = text;
-		first.n += t.n;
-		if (first.n > EXPR_MAX_TEXT)
-			return parse_fail(p, "a string longer than the expression may be");
+		str_add(&all, p->token.text, p->token.n);
 		if (parse_advance(p))
-			return NULL;
+			goto out;
 	}
-	return parse_literal(p, &first, value_text(first.text, first.n));
+	n = parse_literal(p, &first, value_text(
+	    arena_strndup(&p->expr->arena, str_text(&all), all.len), all.len));
+out:
+	str_done(&all);
+	return n;
 }
 
 /* A parenthesised tuple, or just parentheses. */
@@ -144,6 +146,8 @@ parse_name(struct parser *p)
 	}
 	n = parse_node(p, NODE_NAME, &name);
 	n->name = intern(p, &name);
+	n->begin = name.text;
+	n->end = name.text + name.n;
 	return n;
 }
 

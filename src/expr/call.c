@@ -106,6 +106,8 @@ parse_call(struct parser *p, const struct token *name)
 	if (!call->func) {
 		const char *text = arena_strndup(&p->expr->arena, name->text, name->n);
 
+		if (!strcmp(text, "now"))
+			return parse_fail(p, "'now' is a value, not a function");
 		near = str_nearest(text, names, n);
 		err_at(p->err, name->line, name->column, near ?
 		    "unknown function '%.60s'; did you mean '%s'?" :

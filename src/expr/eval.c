@@ -16,6 +16,8 @@
 #include "expr/operate.h"
 #include "expr/work.h"
 
+#define LONGEST_BLAMED 60	/* bytes of a name in a message */
+
 static int eval_node(struct work *, const struct node *, struct value *);
 
 static void
@@ -40,35 +42,59 @@ describe(const struct value *v, char *buf, size_t n)
 	else if (v->type == VALUE_FLOAT)
 		snprintf(buf, n, "%s", number_write(v->f, number));
 	else
-		snprintf(buf, n, "%s %s", value_type_name(v)[0] == 'i' ? "an" : "a",
-		    value_type_name(v));
+		snprintf(buf, n, "a %s", value_type_name(v));
 }
 
-/* Adds what the names among N operands hold to the message; returns -1. */
-static int
-blame(struct work *w, const struct node *const *nodes, const struct value *values, size_t n)
+/* Short, and nothing that a terminal might act upon. */
+static bool
+is_presentable(const char *s, const char *end)
 {
-	const char *before = " (";
-	char what[64];
-	size_t len;
+	if (end - s > LONGEST_BLAMED)
+		return false;
+	for (; s < end; s++)
+		if (*s < ' ' || *s > '~')
+			return false;
+	return true;
+}
 
-	for (size_t i = 0; i < n && !w->exhausted; i++) {
-		if (!nodes[i] || nodes[i]->kind != NODE_NAME)
-			continue;
-		if (i == 1 && nodes[0] && nodes[0]->kind == NODE_NAME &&
-		    nodes[0]->name == nodes[1]->name)
-			continue;
-		describe(&values[i], what, sizeof what);
-		len = strlen(w->err->message);
-		snprintf(w->err->message + len, sizeof w->err->message - len,
-		    "%s%s is %s", before, nodes[i]->name, what);
-		before = ", ";
-	}
-	if (*before == ',') {
-		len = strlen(w->err->message);
-		snprintf(w->err->message + len, sizeof w->err->message - len, ")");
-	}
+/* Adds " (NAME is ...)" to the message; more than one share the parentheses.
+ * BEGIN is NULL for an operand that has no name.  Returns -1. */
+static int
+blame(struct work *w, const char *begin, const char *end, const struct value *v)
+{
+	char *message = w->err->message, what[80];
+	size_t len = strlen(message), room = sizeof w->err->message - len;
+	int n = (int)(end - begin);
+
+	if (!begin || w->exhausted || !is_presentable(begin, end))
+		return -1;
+	describe(v, what, sizeof what);
+	if (w->blamed && message[len - 1] == ')')
+		snprintf(message + len - 1, room + 1, ", %.*s is %s)", n, begin, what);
+	else
+		snprintf(message + len, room, " (%.*s is %s)", n, begin, what);
+	w->blamed = true;
 	return -1;
+}
+
+static int
+blame_node(struct work *w, const struct node *n, const struct value *v)
+{
+	return n ? blame(w, n->begin, n->end, v) : -1;
+}
+
+/* A divisor that is zero is to blame alone. */
+static int
+blame_both(struct work *w, const struct node *c, const struct node *a, const struct value *v)
+{
+	bool divides = c->op == OP_DIV || c->op == OP_FLOORDIV || c->op == OP_MOD;
+
+	if (!(divides && value_is_number(&v[1]) && !value_truth(&v[1])))
+		blame_node(w, a, &v[0]);
+	if (a && a->begin && c->begin && a->kind == NODE_NAME && c->kind == NODE_NAME &&
+	    a->name == c->name)
+		return -1;
+	return blame_node(w, c, &v[1]);
 }
 
 static int
@@ -122,7 +148,7 @@ eval_dict(struct work *w, const struct node *n, struct value *out)
 			return -1;
 		stand_at(w, c->line, c->column);
 		if (value_check_key(w, &key))
-			return blame(w, &c, &key, 1);
+			return blame_node(w, c, &key);
 		for (i = 0; i < used && !same; i++)
 			same = compare_equal(w, &items[2 * i], &key);
 		if (same < 0)
@@ -163,22 +189,21 @@ eval_not(struct work *w, const struct node *n, struct value *out)
 static int
 eval_compare(struct work *w, const struct node *n, struct value *out)
 {
-	const struct node *nodes[2] = { n->first };
+	const struct node *a = n->first;
 	struct value v[2];
 	int rc = 1;
 
 	if (eval_node(w, n->first, &v[0]))
 		return -1;
 	for (const struct node *c = n->first->next; c && rc == 1; c = c->next) {
-		nodes[1] = c;
 		if (eval_node(w, c, &v[1]))
 			return -1;
 		stand_at(w, c->op_line, c->op_column);
 		rc = compare_values(w, c->op, &v[0], &v[1]);
 		if (rc < 0)
-			return blame(w, nodes, v, 2);
+			return blame_both(w, c, a, v);
 		v[0] = v[1];
-		nodes[0] = c;
+		a = c;
 	}
 	*out = value_bool(rc);
 	return 0;
@@ -187,20 +212,19 @@ eval_compare(struct work *w, const struct node *n, struct value *out)
 static int
 eval_chain(struct work *w, const struct node *n, struct value *out)
 {
-	const struct node *nodes[2] = { n->first };
+	const struct node *a = n->first;
 	struct value v[2], result;
 
 	if (eval_node(w, n->first, &v[0]))
 		return -1;
 	for (const struct node *c = n->first->next; c; c = c->next) {
-		nodes[1] = c;
 		if (eval_node(w, c, &v[1]))
 			return -1;
 		stand_at(w, c->op_line, c->op_column);
 		if (operate_binary(w, c->op, &v[0], &v[1], &result))
-			return blame(w, nodes, v, 2);
+			return blame_both(w, c, a, v);
 		v[0] = result;
-		nodes[0] = NULL;
+		a = NULL;
 	}
 	*out = v[0];
 	return 0;
@@ -216,7 +240,7 @@ eval_sign(struct work *w, const struct node *n, struct value *out)
 		return -1;
 	stand_at(w, n->line, n->column);
 	if (operate_unary(w, n->kind == NODE_MINUS ? '-' : '+', &v, out))
-		return blame(w, &operand, &v, 1);
+		return blame_node(w, operand, &v);
 	return 0;
 }
 
@@ -245,7 +269,7 @@ call_func(struct work *w, const struct node *n, struct value *args, struct value
 	stand_at(w, n->line, n->column);
 	if (!n->func->call(w, args, positional, out))
 		return 0;
-	return first ? blame(w, &first, &args[first->slot], 1) : -1;
+	return first && !first->next ? blame_node(w, first, &args[first->slot]) : -1;
 }
 
 static int
@@ -292,17 +316,17 @@ eval_step(struct work *w, const struct node *n, const struct value *v, struct va
 static int
 eval_reach(struct work *w, const struct node *n, struct value *out)
 {
-	const struct node *from = n->first;
+	const char *end = n->first->end;	/* of what was reached so far */
 	struct value v, next;
 
-	if (eval_node(w, from, &v))
+	if (eval_node(w, n->first, &v))
 		return -1;
 	for (const struct node *c = n->first->next; c; c = c->next) {
 		if (eval_step(w, c, &v, &next))
 			return w->line == c->line && w->column == c->column ?
-			    blame(w, &from, &v, 1) : -1;
+			    blame(w, n->begin, end, &v) : -1;
 		v = next;
-		from = NULL;
+		end = c->end;
 	}
 	*out = v;
 	return 0;

@@ -54,8 +54,9 @@ check_comparison(const struct node *n, struct err *err)
 			return err_at(err, b->op_line, b->op_column, "an event's definition "
 			    "does not know '%s'", op_text(b->op));
 		if (!(is_count(a) && is_integer(b)) && !(is_integer(a) && is_count(b)))
-			return refuse(is_count(a) || is_integer(a) ? b : a,
-			    "compare values in an evidence", err);
+			return err_at(err, b->op_line, b->op_column, "an event's definition "
+			    "compares nothing but count(...) with an integer; compare values "
+			    "in an evidence");
 	}
 	for (const struct node *c = n->first; c; c = c->next)
 		if (is_count(c) && check_children(c, err))

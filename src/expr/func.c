@@ -204,17 +204,6 @@ strip(const struct value *v, const char **text, size_t *n, bool *negative)
 }
 
 static int
-no_number(struct work *w, const struct value *v, const char *message)
-{
-	struct str text = STR_INIT;
-
-	if (!value_repr(w, v, &text))
-		work_fail(w, "%s: %.200s", message, str_text(&text));
-	str_done(&text);
-	return -1;
-}
-
-static int
 int_of_text(struct work *w, const struct value *v, int base, struct value *out)
 {
 	const char *s;
@@ -230,9 +219,9 @@ int_of_text(struct work *w, const struct value *v, int base, struct value *out)
 		return -1;
 	if (number_read_int(s + prefix, n - prefix, base, &u) ||
 	    u > (uint64_t)INT64_MAX + negative)
-		return no_number(w, v, base == 10 ?
+		return value_fail(w, base == 10 ?
 		    "int() takes text that is an integer of 64 bits, not" :
-		    "int() takes text that is an integer of that base and of 64 bits, not");
+		    "int() takes text that is an integer of that base and of 64 bits, not", v);
 	*out = value_int(negative ? (int64_t)-u : (int64_t)u);
 	return 0;
 }
@@ -278,8 +267,8 @@ call_float(struct work *w, const struct value *args, size_t n, struct value *out
 		if (work_spend_bytes(w, args->n))
 			return -1;
 		if (number_read_float(s, len, &f))
-			return no_number(w, args,
-			    "float() takes text that is a finite number, not");
+			return value_fail(w,
+			    "float() takes text that is a finite number, not", args);
 		f = negative ? -f : f;
 	} else if (args->type == VALUE_FLOAT)
 		f = args->f;

@@ -6,6 +6,7 @@
 #include "expr/moment.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -38,16 +39,15 @@ make_instant(struct work *w, enum value_type type, __int128 us, struct value *ou
 static int
 read_text(struct work *w, const struct value *v, const char *function, instant *t)
 {
+	char message[80];
 	struct err why;
 
 	if (v->type != VALUE_STR)
 		return work_fail(w, "%s() takes ISO text (\"2026-05-01T09:00Z\"), not %s",
 		    function, value_type_name(v));
-	if (strlen(v->text) != v->n || clock_parse(v->text, t, &why))
-		return work_fail(w, "%s() cannot read this as a time: %.80s",
-		    function, v->text);
-	if (!clock_isfinite(*t))
-		return work_fail(w, "%s() has no value for %s", function, v->text);
+	snprintf(message, sizeof message, "%s() cannot read this as a time", function);
+	if (strlen(v->text) != v->n || clock_parse(v->text, t, &why) || !clock_isfinite(*t))
+		return value_fail(w, message, v);
 	return 0;
 }
 
@@ -159,6 +159,8 @@ times_float(struct work *w, int64_t us, double f, struct value *out)
 
 	take_apart(f, &m, &e);
 	product = (__int128)us * m;
+	if (!product)
+		return make_span(w, 0, out);
 	if (e >= 0 && bits(product) + e > 126)
 		return work_fail(w, "timedelta out of range");
 	if (e >= 0)

@@ -281,7 +281,7 @@ int
 number_round(struct work *w, const struct value *v, const int64_t *digits,
     struct value *out)
 {
-	int64_t i;
+	int64_t i = 0;
 	double f;
 
 	if (v->type != VALUE_FLOAT && !digits) {

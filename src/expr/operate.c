@@ -2,8 +2,10 @@
 #include "expr/operate.h"
 #include <inttypes.h>
 #include <string.h>
-#include "base/vec.h"
+#include "base/err.h"
 #include "base/str.h"
+#include "base/vec.h"
+#include "expr/expr.h"
 #include "expr/moment.h"
 #include "expr/number.h"
 #include "expr/value.h"
@@ -147,16 +149,9 @@ static int
 index_dict(struct work *w, const struct value *dict, const struct value *key,
     struct value *out)
 {
-	struct str text = STR_INIT;
 	int rc = value_find(w, dict, key, out);
 
-	if (rc)
-		return rc < 0 ? -1 : 0;
-	rc = value_repr(w, key, &text);
-	if (!rc)
-		rc = work_fail(w, "no such key: %.200s", str_text(&text));
-	str_done(&text);
-	return rc;
+	return rc ? rc < 0 ? -1 : 0 : value_fail(w, "no such key", key);
 }
 
 /* Characters one by one: where each begins is looked up first. */
@@ -287,39 +282,33 @@ operate_slice(struct work *w, const struct value *v, const struct value *bounds,
 	return 0;
 }
 
-static bool
-is_method(const char *name)
+/* The key of a dict from JSON that NAME may have meant. */
+static const char *
+nearest_key(const struct value *dict, const char *name)
 {
-	for (size_t i = 0; moment_methods[i]; i++)
-		if (!strcmp(moment_methods[i], name))
-			return true;
-	return false;
+	const char *near, *key;
+	VEC(const char *) keys = { 0 };
+	json_t *item;
+
+	if (!dict->is_json || dict->n > 1000)
+		return NULL;
+	json_object_foreach((json_t *)dict->json, key, item)
+		if (!expr_check_name(key, &(struct err){ 0 }))
+			vec_push(&keys, key);
+	near = str_nearest(name, keys.at, keys.n);
+	vec_done(&keys);
+	return near;
 }
 
 static int
 no_attribute(struct work *w, const struct value *v, const char *name)
 {
-	const char *near = NULL, *key;
-	VEC(const char *) keys = { 0 };
-	json_t *item;
-	int rc;
+	const char *near = v->type == VALUE_DICT ? nearest_key(v, name) : NULL;
 
-	if (v->type != VALUE_DICT && is_method(name))
-		return work_fail(w, "'%s' object has no attribute '%s'; a method is called: "
-		    "%s()", value_type_name(v), name, name);
-	if (v->type == VALUE_DICT && v->is_json && v->n <= 1000) {
-		json_object_foreach((json_t *)v->json, key, item)
-			vec_push(&keys, key);
-		near = str_nearest(name, keys.at, keys.n);
-	}
 	if (near)
-		rc = work_fail(w, "'dict' object has no attribute '%s'; did you mean '%s'?",
+		return work_fail(w, "'dict' object has no attribute '%s'; did you mean '%s'?",
 		    name, near);
-	else
-		rc = work_fail(w, "'%s' object has no attribute '%s'", value_type_name(v),
-		    name);
-	vec_done(&keys);
-	return rc;
+	return work_fail(w, "'%s' object has no attribute '%.200s'", value_type_name(v), name);
 }
 
 int
@@ -335,6 +324,9 @@ operate_attribute(struct work *w, const struct value *v, const char *name,
 		rc = !moment_attribute(v, name, out);
 	if (rc)
 		return rc < 0 ? -1 : 0;
+	if (v->type != VALUE_DICT && !moment_method(w, v, name, out))
+		return work_fail(w, "'%s' object has no attribute '%s'; it is a method: %s()",
+		    value_type_name(v), name, name);
 	return no_attribute(w, v, name);
 }
 

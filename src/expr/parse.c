@@ -58,7 +58,9 @@ parse_reach(struct parser *p)
 		if (!tail) {
 			tail = &n->next;
 			n = parse_over(p, NODE_REACH, n);
+			n->begin = n->first->begin;
 		}
+		step->end = n->end = p->end;
 		tail = parse_add(n, tail, step);
 	}
 	return n;
@@ -342,6 +344,8 @@ check_text(const char *text, size_t len, struct err *err)
 		    EXPR_MAX_TEXT);
 	if (!str_is_utf8(text, len))
 		return err_at(err, 1, 1, "the expression is not valid UTF-8");
+	if (memchr(text, '\0', len))
+		return err_at(err, 1, 1, "the expression has a NUL character in it");
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 int
 parse_advance(struct parser *p)
 {
+	p->end = p->lexer.at;
 	return lex_next(&p->lexer, &p->token);
 }
 

@@ -18,6 +18,7 @@ struct known;
 struct parser {
 	struct lexer lexer;
 	struct token token;		/* the one that is looked at */
+	const char *end;		/* of the one before it, in the text */
 	struct expr *expr;
 	struct err *err;
 	int depth;

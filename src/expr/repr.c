@@ -8,6 +8,9 @@
 #include "expr/value.h"
 #include "expr/work.h"
 
+#define FLOAT_STEPS 8		/* finding the shortest digits takes a while */
+#define LONGEST_SHOWN 100	/* characters of a value in a message */
+
 /* What repr() escapes beyond ASCII: controls, formats, spaces, surrogates,
  * private use. */
 static bool
@@ -149,6 +152,8 @@ value_repr(struct work *w, const struct value *v, struct str *s)
 		str_printf(s, "%" PRId64, v->i);
 		break;
 	case VALUE_FLOAT:
+		if (work_spend(w, FLOAT_STEPS))
+			return -1;
 		str_puts(s, number_write(v->f, buf));
 		break;
 	case VALUE_STR:
@@ -182,4 +187,19 @@ value_str(struct work *w, const struct value *v, struct str *s)
 	default:
 		return value_repr(w, v, s);
 	}
+}
+
+int
+value_fail(struct work *w, const char *message, const struct value *v)
+{
+	struct str text = STR_INIT;
+	size_t shown;
+
+	if (!value_repr(w, v, &text)) {
+		shown = value_char_at(str_text(&text), text.len, LONGEST_SHOWN);
+		work_fail(w, "%s: %.*s%s", message, (int)shown, str_text(&text),
+		    shown < text.len ? "..." : "");
+	}
+	str_done(&text);
+	return -1;
 }

@@ -95,4 +95,8 @@ int value_iter_item(struct work *, const struct value_iter *, struct value *);
 int value_repr(struct work *, const struct value *, struct str *);
 int value_str(struct work *, const struct value *, struct str *);
 
+/* Fails with "MESSAGE: " and the repr(), which is safe to print and cut short
+ * where it is long.  Always -1. */
+int value_fail(struct work *, const char *message, const struct value *);
+
 #endif

@@ -16,7 +16,7 @@ work_init(struct work *w, const struct expr_scope *scope, struct err *err)
 	w->left = EXPR_MAX_WORK;
 	w->depth = 0;
 	w->line = w->column = 0;
-	w->exhausted = false;
+	w->exhausted = w->blamed = false;
 }
 
 void

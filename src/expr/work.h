@@ -21,6 +21,7 @@ struct work {
 	int depth;		/* of the value function that is running */
 	int line, column;	/* of the operation that is running */
 	bool exhausted;		/* a bound was crossed: no operand is to blame */
+	bool blamed;		/* the message names an operand already */
 	char first[512];	/* the arena's first block */
 };
 

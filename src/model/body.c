@@ -20,10 +20,8 @@ static const char *const common_keys[] = {
 static struct fault *
 add_fault(struct body *b, const char *key, const char *part, bool in_key)
 {
-	struct fault f = { .in_key = in_key };
+	struct fault f = { .key = xstrdup(key), .part = xstrdup(part), .in_key = in_key };
 
-	snprintf(f.key, sizeof f.key, "%s", key ? key : "");
-	snprintf(f.part, sizeof f.part, "%s", part ? part : "");
 	vec_push(&b->faults, f);
 	return &b->faults.at[b->faults.n - 1];
 }
@@ -72,9 +70,13 @@ body_done(struct body *b, struct err *err)
 
 	if (b->faults.n > 0) {
 		*err = b->faults.at[0].err;
-		if (b->faults.at[0].key[0])
+		if (b->faults.at[0].key)
 			err_wrap(err, "%s", b->faults.at[0].key);
 		rc = -1;
+	}
+	for (size_t i = 0; i < b->faults.n; i++) {
+		free(b->faults.at[i].key);
+		free(b->faults.at[i].part);
 	}
 	vec_done(&b->faults);
 	return rc;

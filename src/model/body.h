@@ -10,8 +10,8 @@
 #include "base/vec.h"
 
 struct fault {
-	char key[64];		/* empty: of the object as a whole */
-	char part[64];		/* an element or member of its value, or empty */
+	char *key;		/* NULL: the object as a whole */
+	char *part;		/* an element or member of its value, or NULL */
 	bool in_key;		/* it is the key itself that is wrong */
 	struct err err;		/* its place, if any, is one inside the text */
 };

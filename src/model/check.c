@@ -105,7 +105,8 @@ check_rival(struct check *c, const struct definition *d)
 	if (c->known && d->kind <= EVIDENCE && !c->known(c->arg, d->kind, d->name) &&
 	    c->known(c->arg, other, d->name))
 		problem_add(&c->problems, d->file, d->line, d->column,
-		    "%s.%s: '%s' is %s already (variables and evidences share their names)",
+		    "%s.%s: '%s' is %s in the books already (variables and evidences "
+		    "share their names)",
 		    kind_table(d->kind), d->name, d->name, kind_with_article(other));
 }
 

@@ -72,7 +72,7 @@ add_definition(struct reading *r, enum kind kind, const char *name, const json_t
 	d->name = xstrdup(name);
 	d->file = xstrdup(r->file);
 	d->toml = r->toml;
-	d->body = json_deep_copy(body);
+	d->body = json_incref((json_t *)(uintptr_t)body);
 	if (m->n == m->index->room) {
 		m->index->room = m->n < 64 ? 64 : m->n * 2;
 		m->at = xreallocarray(m->at, m->index->room, sizeof *m->at);
@@ -94,18 +94,53 @@ read_object(struct definition *d, struct body *b)
 	}
 }
 
-static void
-report_fault(struct reading *r, const struct definition *d, const struct fault *f)
-{
-	const char *key = f->key[0] ? f->key : NULL, *part = f->part[0] ? f->part : NULL;
-	const char *path[] = { kind_table(d->kind), d->name, key, part };
-	int line = f->err.line, column = f->err.column;
+struct placed {
+	int line, column;
+	const struct fault *fault;
+};
 
-	definition_place(d, key, part, &line, &column);
-	if (f->in_key)
-		toml_key_place(r->toml, path, part ? 4 : 3, &line, &column);
-	problem_add(&r->problems, r->file, line, column, "%s.%s%s%s: %s", kind_table(d->kind),
-	    d->name, key ? "." : "", key ? key : "", f->err.message);
+static struct placed
+place_fault(struct reading *r, const struct definition *d, const struct fault *f)
+{
+	const char *path[] = { kind_table(d->kind), d->name, f->key, f->part };
+	struct placed p = { .line = f->err.line, .column = f->err.column, .fault = f };
+
+	if (f->in_key) {
+		toml_key_place(r->toml, path, f->part ? 4 : 3, &p.line, &p.column);
+		if (p.line > 0)
+			return p;
+	}
+	definition_place(d, f->key, f->part, &p.line, &p.column);
+	return p;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const struct placed *p = a, *q = b;
+
+	return p->line != q->line ? p->line - q->line :
+	    p->column != q->column ? p->column - q->column :
+	    p->fault < q->fault ? -1 : p->fault > q->fault;
+}
+
+static void
+report_faults(struct reading *r, const struct definition *d, const struct body *b)
+{
+	VEC(struct placed) placed = { 0 };
+
+	for (size_t i = 0; i < b->faults.n; i++)
+		vec_push(&placed, place_fault(r, d, &b->faults.at[i]));
+	if (placed.n > 0)
+		qsort(placed.at, placed.n, sizeof *placed.at, by_place);
+	for (size_t i = 0; i < placed.n; i++) {
+		const struct fault *f = placed.at[i].fault;
+
+		problem_add(&r->problems, r->file, placed.at[i].line, placed.at[i].column,
+		    "%s.%s%s%s: %s", kind_table(d->kind), d->name, f->key ? "." : "",
+		    f->key ? f->key : "", f->err.message);
+	}
+	vec_done(&placed);
 }
 
 static void
@@ -135,8 +170,7 @@ read_definition(struct reading *r, enum kind kind, const char *name, const json_
 	d->line = line;
 	d->column = column;
 	read_object(d, &b);
-	for (size_t i = 0; i < b.faults.n; i++)
-		report_fault(r, d, &b.faults.at[i]);
+	report_faults(r, d, &b);
 	body_done(&b, &ignored);
 }
 

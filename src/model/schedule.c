@@ -147,11 +147,10 @@ next_elapsed(const struct schedule *s, instant dtstart, instant after, instant *
 	p.start = dtstart - p.within;
 	if (s->rule.count == 0 && after >= t)
 		t = after - (after - dtstart) % SECOND + SECOND;
-	for (int steps = 0; steps < most; steps++) {
+	*next = INSTANT_NEVER;
+	for (int steps = 0; steps < most && t <= s->until && t < end; steps++) {
 		instant there = advance(&p, t);
 
-		if (t > s->until || t >= end)
-			break;
 		if (there != t) {
 			t = there;
 			continue;
@@ -162,11 +161,12 @@ next_elapsed(const struct schedule *s, instant dtstart, instant after, instant *
 			return 0;
 		}
 		if (s->rule.count > 0 && found >= s->rule.count)
-			break;
+			return 0;
 		t += SECOND;
 	}
-	*next = INSTANT_NEVER;
-	return t > s->until || found > 0 || t >= end ? 0 : no_occurrence(err);
+	if (t > s->until || (t >= end && (found > 0 || after >= dtstart)))
+		return 0;
+	return no_occurrence(err);
 }
 
 /* --- days, weeks, months, years: local time --- */

@@ -1,11 +1,16 @@
-"""Recurrence rules with their next occurrence, by python3-dateutil.
+"""What others say about recurrence rules and time zones.
 
-    schedule_oracle.py SEED N
+    schedule_oracle.py rules SEED N
 
-prints N lines "zone|rrule|dtstart|after|next", times as seconds since 1970,
-"-" where there is no next one.  Days and slower rules run in local time, as
-ours do; of hours and faster ones dateutil knows nothing but UTC.  Exit status
-77 where dateutil is not installed.
+prints N lines "zone|rrule|dtstart|after|next" by python3-dateutil, times as
+seconds since 1970, "-" where there is no next one.  Days and slower rules run
+in local time, as ours do; of hours and faster ones dateutil knows nothing but
+UTC.  Exit status 77 where dateutil is not installed.
+
+    schedule_oracle.py zones SEED N
+
+prints, by Python's zoneinfo, for N zones lines "zone|utc|t|offset" and
+"zone|local|t|instant", at random and about the moments when clocks are set.
 """
 import datetime
 import random
@@ -15,7 +20,8 @@ import zoneinfo
 try:
     from dateutil import rrule
 except ImportError:
-    sys.exit(77)
+    if sys.argv[1] == "rules":
+        sys.exit(77)
 
 UTC = datetime.timezone.utc
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,11 +82,12 @@ def fast_rule(r):
     text = "FREQ=" + freq
     if r.random() < 0.6:
         text += ";INTERVAL=%d" % r.choice([1, 2, 3, 5, 7, 10, 15, 25, 45])
-    if r.random() < 0.2:
+    slow = freq != "SECONDLY"           # or dateutil would be
+    if slow and r.random() < 0.2:
         text += by("BYMONTH", some(r, range(1, 13), 6))
-    if r.random() < 0.3:
+    if slow and r.random() < 0.3:
         text += by("BYDAY", r.sample(DAYS, r.randint(2, 5)))
-    elif r.random() < 0.2:
+    elif slow and r.random() < 0.2:
         text += by("BYMONTHDAY", some(r, list(range(1, 29)) + [-1, -2], 8))
     if r.random() < 0.3:
         text += by("BYHOUR", some(r, range(24), 12))
@@ -105,7 +112,7 @@ def following(text, zone, start, after):
             return best
         if t > after and (best is None or t < best):
             best = t
-        if i > 20000:
+        if i > 3000:
             raise OverflowError
     return best
 
@@ -131,15 +138,59 @@ def line(r):
                                seconds(found) if found else "-")
 
 
-def main():
-    r = random.Random(int(sys.argv[1]))
-    n = int(sys.argv[2])
+def rules(r, n):
     while n > 0:
         try:
             print(line(r))
             n -= 1
         except (OverflowError, ValueError):     # dateutil would search for ever
             continue
+
+
+def offset(zone, t):
+    return int((EPOCH + datetime.timedelta(seconds=t)).astimezone(zone)
+               .utcoffset().total_seconds())
+
+
+def instant(zone, local):
+    t = EPOCH.replace(tzinfo=None) + datetime.timedelta(seconds=local)
+    return seconds(t.replace(tzinfo=zone).astimezone(UTC))
+
+
+def changes(zone):
+    """When clocks are set, from 1970 to 2060."""
+    week = 7 * 86400
+    for late in range(week, 2840140800, week):
+        early = late - week
+        if offset(zone, early) == offset(zone, late):
+            continue
+        while late - early > 1:
+            middle = (early + late) // 2
+            if offset(zone, middle) == offset(zone, late):
+                late = middle
+            else:
+                early = middle
+        yield late
+
+
+def zones(r, n):
+    names = ZONES[:]
+    names += r.sample(sorted(zoneinfo.available_timezones() - set(names)), n - len(names))
+    for name in names:
+        zone = zoneinfo.ZoneInfo(name)
+        times = [r.randrange(-2200000000, 7000000000) for _ in range(50)]
+        for t in changes(zone):
+            times += [t + d for d in (-1, 0, 1, r.randrange(-90000, 90000))]
+        for t in times:
+            print("%s|utc|%d|%d" % (name, t, offset(zone, t)))
+            for d in (-3600, -1800, -1, 0, 1, 1800, 3600):
+                local = t + offset(zone, t - 1) + d
+                print("%s|local|%d|%d" % (name, local, instant(zone, local)))
+
+
+def main():
+    {"rules": rules, "zones": zones}[sys.argv[1]](
+        random.Random(int(sys.argv[2])), int(sys.argv[3]))
 
 
 main()
