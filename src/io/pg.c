@@ -783,9 +783,22 @@ one_line(const char *message)
 	while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
 		text[--n] = '\0';
 	for (char *c = text; *c; c++)
-		if (*c == '\n')
+		if (*c == '\n' || *c == '\t')
 			*c = ' ';
 	return text;
+}
+
+/* A text that is none will not become one by waiting. */
+static bool
+is_conninfo(const char *text)
+{
+	PQconninfoOption *options;
+
+	if (!strchr(text, '=') && !strstr(text, "://"))
+		return true;		/* the name of a database */
+	options = PQconninfoParse(text, NULL);
+	PQconninfoFree(options);
+	return options != NULL;
 }
 
 PGconn *
@@ -801,7 +814,8 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	if (conn && PQstatus(conn) != CONNECTION_OK) {
 		char *text = one_line(PQerrorMessage(conn));
 
-		err_class(err, ERR_TEMPFAIL, "cannot connect to PostgreSQL: %s", text);
+		err_class(err, is_conninfo(pg.conninfo) ? ERR_TEMPFAIL : ERR_CONFIG,
+		    "cannot connect to PostgreSQL: %s", text);
 		free(text);
 		PQfinish(conn);
 		conn = NULL;
