@@ -362,6 +362,19 @@ def test_a_query_dies_with_its_worker(db, measure):
     wait_for(lambda: active(db) == 0, timeout=20)
 
 
+def test_what_runs_can_be_killed(db, measure):
+    bodies = [{"sql": "select pg_sleep(600)"}, {"shell": "trap '' TERM; sleep 600 & setsid -f sleep 600; wait"},
+              {"sql": "select n from generate_series(1, 1000000000000) n where n < 0"}]
+    for ms in (1, 20, 500):
+        before = time.monotonic()
+        process = measure.start(*bodies, options=("-j", "3", "-k", str(ms)))
+        process.communicate(timeout=30)
+        refuse_sanitizer("measure", (measure.directory / "errors").read_text())
+        assert process.returncode == 0
+        assert time.monotonic() - before < 5
+    wait_for(lambda: active(db) == 0, timeout=20)
+
+
 def test_a_lost_connection_fails_one_measurement(db, measure):
     [lost, after] = measure({"sql": "select pg_terminate_backend(pg_backend_pid())"}, {"sql": "select 5"})
     assert lost["reason"] == "error" and "terminating connection" in lost["error"]
