@@ -302,8 +302,10 @@ fetched(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	claim_read_versions(answer, add_version, w->versions);
+	/* What was asked for and did not come is not there. */
 	for (size_t i = 0; i < s->settled.candidates.n; i++)
-		versions_add_missing(w->versions, s->settled.candidates.at[i].version);
+		if (s->settled.candidates.at[i].unsettled > 0)
+			versions_add_missing(w->versions, s->settled.candidates.at[i].version);
 	for (size_t i = 0; i < s->settled.standings.n; i++)
 		versions_add_missing(w->versions, s->settled.standings.at[i].version);
 	s->stage = STORED;
