@@ -288,37 +288,36 @@ versions_answered(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 
-	w->versions_asked = false;
 	if (answer->err) {
+		w->versions_asked.n = 0;
 		worker_note_trouble(w, "reading definitions", answer->err);
 		return;
 	}
 	worker_note_success(w);
 	claim_read_versions(answer, add_version, w->versions);
-	/* What was asked for and did not come is not there. */
-	for (size_t i = 0; i < w->claimed.n; i++)
-		if (w->claimed.at[i]->version == NULL)
-			w->claimed.at[i]->version = versions_hold(w->versions,
-			    w->claimed.at[i]->job.version);
+	/* What was asked for and did not come is not there; what was claimed
+	 * since then is asked for next. */
+	for (size_t i = 0; i < w->versions_asked.n; i++)
+		versions_add_missing(w->versions, w->versions_asked.at[i]);
+	w->versions_asked.n = 0;
 }
 
 static void
 ask_versions(struct worker *w)
 {
-	VEC(int64_t) missing = { 0 };
+	bool asked = w->versions_asked.n > 0;
 
 	for (size_t i = 0; i < w->claimed.n; i++) {
 		struct flight *f = w->claimed.at[i];
 
-		if (!f->version && !(f->version = versions_hold(w->versions, f->job.version)))
-			vec_push(&missing, f->job.version);
+		if (!f->version && !(f->version = versions_hold(w->versions, f->job.version)) &&
+		    !asked && !w->waiting)
+			vec_push(&w->versions_asked, f->job.version);
 	}
-	if (missing.n && !w->versions_asked && !w->waiting) {
-		w->versions_asked = true;
-		claim_say_versions(w->claims, missing.at, missing.n);
+	if (!asked && w->versions_asked.n) {
+		claim_say_versions(w->claims, w->versions_asked.at, w->versions_asked.n);
 		pg_ask(w->claims, versions_answered, w);
 	}
-	vec_done(&missing);
 }
 
 /* --- computing --- */
@@ -621,6 +620,7 @@ worker_free(struct worker *w)
 	vec_done(&w->variables);
 	vec_done(&w->claiming);
 	vec_done(&w->unsent);
+	vec_done(&w->versions_asked);
 	timer_free(w->renew);
 	timer_free(w->sweep);
 	timer_free(w->retry);

@@ -74,7 +74,8 @@ struct worker {
 	VEC(struct slip) decisions, variables;	/* the inbox */
 	size_t variables_head;
 	VEC(struct slip) claiming;
-	bool claim_asked, versions_asked, sweep_asked, renew_asked;
+	bool claim_asked, sweep_asked, renew_asked;
+	VEC(int64_t) versions_asked;	/* under way */
 	struct flights claimed, alone, running, finished;
 	bool running_alone;
 	size_t claiming_variables;
