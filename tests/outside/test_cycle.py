@@ -761,3 +761,15 @@ def test_what_is_large_is_settled_in_batches(cycles):
     cycles.run()
     assert cycles.db.one("select jobs, failed, state from tocsin.run") == (2 * n + 1, 0, "DONE")
     assert cycles.db.one("select count(*) from tocsin.signal") == n // 2
+
+
+def test_a_job_whose_definition_has_gone_fails(cycles, tmp_path):
+    gate = tmp_path / "gate"
+    cycles.load(GATED.format(gate=gate))
+    cycle = cycles.spawn()
+    cycles.wait_for_job("slow", "running")
+    cycles.db.run("update tocsin.job set version = 999999 where name = 'e'")
+    gate.touch()
+    assert cycle.wait() == 1
+    assert cycles.job("e", "state, error") == ("failed", "its definition is not in the books")
+    assert cycles.job("event", "state") == "skipped"
