@@ -51,7 +51,7 @@ struct group {
 
 struct pg {
 	struct loop *loop;
-	char *conninfo, *name, *role;
+	char *conninfo, *name, *role, *options;
 	span connect_timeout, statement_timeout;
 	PGconn *conn;
 	struct watch *watch;
@@ -160,6 +160,7 @@ destroy(struct pg *pg)
 	free(pg->conninfo);
 	free(pg->name);
 	free(pg->role);
+	free(pg->options);
 	free(pg);
 }
 
@@ -239,9 +240,10 @@ session_options(struct pg *pg)
 
 	return xasprintf("-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 "
 	    "-c client_connection_check_interval=2s "
-	    "-c statement_timeout=%lld %s%s %s",
+	    "-c statement_timeout=%lld %s%s %s %s",
 	    (long long)(pg->statement_timeout / 1000),
-	    pg->role ? "-c role=" : "", pg->role ? pg->role : "", own ? own : "");
+	    pg->role ? "-c role=" : "", pg->role ? pg->role : "",
+	    pg->options ? pg->options : "", own ? own : "");
 }
 
 static PGconn *
@@ -638,6 +640,7 @@ pg_new(struct loop *loop, const struct pg_settings *settings)
 	pg->conninfo = xstrdup(settings->conninfo ? settings->conninfo : "");
 	pg->name = xstrdup(settings->name ? settings->name : "tocsin");
 	pg->role = xstrdup(settings->role);
+	pg->options = xstrdup(settings->options);
 	pg->connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND;
 	pg->statement_timeout = settings->statement_timeout;
 	pg->fd = -1;
@@ -791,7 +794,7 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 {
 	struct pg pg = { .conninfo = xstrdup(settings->conninfo ? settings->conninfo : ""),
 		.name = xstrdup(settings->name ? settings->name : "tocsin"),
-		.role = xstrdup(settings->role),
+		.role = xstrdup(settings->role), .options = xstrdup(settings->options),
 		.connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND,
 		.statement_timeout = settings->statement_timeout };
 	PGconn *conn = start_connection(&pg, NULL, false);
@@ -807,6 +810,7 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	free(pg.conninfo);
 	free(pg.name);
 	free(pg.role);
+	free(pg.options);
 	return conn;
 }
 
