@@ -442,8 +442,9 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	struct err err;
 
-	/* 08, 57P0x: the connection goes; 53: no resources; 40: try again. */
-	err_class(&err, state && (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
+	/* None: libpq says that the connection has gone.  08, 57P0x: the server
+	 * says so; 53: no resources; 40: try again. */
+	err_class(&err, !state || (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
 	    !strncmp(state, "53", 2) || !strncmp(state, "40", 2)) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "%s%s%s%s", primary ? primary : PQresultErrorMessage(r),
 	    detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
