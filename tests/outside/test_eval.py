@@ -42,17 +42,17 @@ x + 1                                                   | 1:1: unknown name 'x'
 counter                     coutner=1                   | 1:1: unknown name 'counter'; did you mean 'coutner'?
 lenn(x)                     x=1                         | 1:1: unknown function 'lenn'; did you mean 'len'?
 'a' + x                     x=1                         | 1:5: can only concatenate str (not "int") to str
-x.b                         x={"a":1}                   | 1:3: 
-x[5]                        x=[1]                       | 1:2: 
+x.b                         x={"a":1}                   | 1:3: 'dict' object has no attribute 'b' (x is a dict)
+x[5]                        x=[1]                       | 1:2: list index out of range: 5 of 1
 1 +                                                     | 1:4: the expression ends
 'a' * 100000000                                         | 1:5: a value larger than 1048576
 10 ** 10 ** 10                                          | 1:4: integer overflow
-1e308 * 10                                              | 1:7: 
-__import__('os')                                        | 1:1: 
-().__class__                                            | 1:
-[x for x in y]              y=[1]                       | 1:
-lambda: 1                                               | 1:
-x = 1                       x=1                         | 1:3: 
+1e308 * 10                                              | 1:7: float overflow
+__import__('os')                                        | 1:1: unknown function
+().__class__                                            | 1:4: 'tuple' object has no attribute '__class__'
+[x for x in y]              y=[1]                       | 1:4: a comprehension is not part of
+lambda: 1                                               | 1:1: 'lambda' is not part of
+x = 1                       x=1                         | 1:3: '=' is not part of
 """
 
 
