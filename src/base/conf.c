@@ -210,7 +210,8 @@ conf_set(struct conf *conf, const char *key, const char *text, const char *where
 	}
 	if (!give(conf, (size_t)i, by_file, text, where, err))
 		return 0;
-	err_wrap(err, "%s", key);
+	if (strncmp(where, "--", 2))	/* a flag is the key */
+		err_wrap(err, "%s", key);
 	return fail(err, where);
 }
 

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "cli/number.h"
+#include "cli/print.h"
 #include "cli/read.h"
 #include "graph/graph.h"
 #include "model/model.h"
@@ -43,10 +44,10 @@ look(void *arg, int node)
 		note = xstrdup(json_is_true(truth) ? "true" : "false");
 	else if (value && !json_is_null(value))
 		note = json_canonical(value);
-	if (note && strlen(note) > 40)
-		strcpy(note + 37, "...");
-	if (note)
+	if (note) {
+		cut_text(note, 40);
 		vec_push(&d->notes, note);
+	}
 	looks.note = note;
 	return looks;
 }

@@ -2,16 +2,27 @@
 #include "cli/cmd.h"
 #include <string.h>
 #include "base/err.h"
+#include "base/mem.h"
 #include "cli/number.h"
 #include "cli/print.h"
 #include "store/report.h"
 #include "store/store.h"
 
+/* A text of several lines is indented as a whole. */
 static void
 line(const char *label, const char *text)
 {
-	if (*text)
-		printf("  %-14s %s\n", label, text);
+	size_t len = strlen(text);
+
+	while (len > 0 && text[len - 1] == '\n')
+		len--;
+	for (size_t n; len > 0; text += n, len -= n, label = "") {
+		const char *end = memchr(text, '\n', len);
+		char *piece = xstrndup(text, end ? (size_t)(end - text) : len);
+
+		n = strlen(piece) + (end != NULL);
+		printf("  %-14s %s\n", label, shown_text(piece));
+	}
 }
 
 static void
@@ -103,7 +114,7 @@ print_one(const json_t *x)
 	print_list("used by", json_object_get(x, "used_by"));
 	line("version", member_text(x, "version"));
 	printf("  %-14s %s by %s\n", "loaded", member_time(x, "loaded_at"),
-	    member_text(x, "loaded_by"));
+	    member_shown(x, "loaded_by"));
 	print_signals(json_object_get(x, "signals"));
 	print_history(json_object_get(x, "history"));
 }

@@ -175,7 +175,7 @@ print_cycle(const json_t *c)
 	const char *kind, *state;
 	json_t *states, *n;
 
-	printf("cycle %s of agent %s: ", member_text(c, "id"), member_text(c, "agent"));
+	printf("cycle %s of agent %s: ", member_text(c, "id"), member_shown(c, "agent"));
 	term_put(stdout, state_style(member_text(c, "state")), member_text(c, "state"));
 	printf("%s\nas of %s, created %s, took %s\n",
 	    member_true(c, "stalled") ? " (stands still)" : "", member_time(c, "as_of"),

@@ -9,11 +9,11 @@
  * the rest of its group come back as aborted. */
 #include "io/pg.h"
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
@@ -61,7 +61,7 @@ struct pg {
 	bool in_callback, freed;
 	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
 	struct err doom;
-	size_t most_row, arrived;	/* bytes; since the last result */
+	size_t most_row;		/* bytes; 0: no limit */
 	struct uv_getaddrinfo_s *resolving;
 	struct group *first, *last;	/* asked, in order */
 	struct group *open;		/* being said */
@@ -136,7 +136,6 @@ forget_connection(struct pg *pg)
 	PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->ready = pg->doomed = false;
-	pg->arrived = 0;
 	pg->n_prepared = 0;
 }
 
@@ -534,7 +533,6 @@ receive(struct pg *pg)
 				end_statement(g);
 			continue;
 		}
-		pg->arrived = 0;
 		if (is_copy(r)) {
 			PQclear(r);
 			pg->doomed = err_set(&pg->doom, "COPY cannot be used here");
@@ -583,22 +581,23 @@ work(struct pg *pg)
 	watch_socket(pg, WATCH_READ | (more ? WATCH_WRITE : 0));
 }
 
-/* PQconsumeInput(), counting.  It reads until nothing is left, so what waits
- * before is the least that it takes once its buffer has grown. */
-static int
-consume(struct pg *pg)
+/* libpq makes room for a whole message as soon as it has seen its length, up to
+ * twice as much, and only then reads on, without a pause.  So what is allocated
+ * while we look at what has come tells of a row that is too large before its
+ * bytes are there. */
+static size_t
+allocated(void)
 {
-	int waiting = 0;
+	struct mallinfo2 m = mallinfo2();
 
-	if (ioctl(PQsocket(pg->conn), FIONREAD, &waiting) == 0)
-		pg->arrived += (size_t)waiting;
-	return PQconsumeInput(pg->conn);
+	return m.uordblks + m.hblkhd;
 }
 
 static void
 ready_for(void *arg, int events)
 {
 	struct pg *pg = arg;
+	size_t before = pg->most_row ? allocated() : 0;
 
 	if (!pg->conn)
 		return;
@@ -606,7 +605,7 @@ ready_for(void *arg, int events)
 		go_on_connecting(pg);
 		return;
 	}
-	if ((events & WATCH_READ) && !consume(pg)) {
+	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
 		/* What had arrived before the end still counts, such as the
 		 * reason that the server gave. */
 		if (receive(pg) && pg->conn)
@@ -619,7 +618,7 @@ ready_for(void *arg, int events)
 		destroy(pg);
 		return;
 	}
-	if (pg->most_row && pg->arrived > pg->most_row)
+	if (pg->most_row && allocated() > before + 4 * pg->most_row)
 		pg->doomed = err_set(&pg->doom, "a row larger than %zu bytes", pg->most_row);
 	if (pg->conn && pg->doomed)
 		pg_break(pg, &pg->doom);
@@ -784,9 +783,22 @@ one_line(const char *message)
 	while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
 		text[--n] = '\0';
 	for (char *c = text; *c; c++)
-		if (*c == '\n')
+		if (*c == '\n' || *c == '\t')
 			*c = ' ';
 	return text;
+}
+
+/* A text that is none will not become one by waiting. */
+static bool
+is_conninfo(const char *text)
+{
+	PQconninfoOption *options;
+
+	if (!strchr(text, '=') && !strstr(text, "://"))
+		return true;		/* the name of a database */
+	options = PQconninfoParse(text, NULL);
+	PQconninfoFree(options);
+	return options != NULL;
 }
 
 PGconn *
@@ -802,7 +814,8 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	if (conn && PQstatus(conn) != CONNECTION_OK) {
 		char *text = one_line(PQerrorMessage(conn));
 
-		err_class(err, ERR_TEMPFAIL, "cannot connect to PostgreSQL: %s", text);
+		err_class(err, is_conninfo(pg.conninfo) ? ERR_TEMPFAIL : ERR_CONFIG,
+		    "cannot connect to PostgreSQL: %s", text);
 		free(text);
 		PQfinish(conn);
 		conn = NULL;

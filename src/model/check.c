@@ -142,8 +142,8 @@ warn_unused(struct check *c, const struct definition *d)
 	if (d->kind > EVIDENCE || json_object_get(c->used[d->kind], d->name))
 		return;
 	problem_add(&c->warnings, d->file, d->line, d->column, d->kind == VARIABLE ?
-	    "%s.%s: no evidence uses this variable, so it is never computed" :
-	    "%s.%s: no event uses this evidence, so it is never evaluated",
+	    "warning: %s.%s: no evidence uses this variable, so it is never computed" :
+	    "warning: %s.%s: no event uses this evidence, so it is never evaluated",
 	    kind_table(d->kind), d->name);
 }
 

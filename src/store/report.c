@@ -7,6 +7,8 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/json.h"
+#include "base/str.h"
+#include "base/vec.h"
 #include "io/pg.h"
 #include "store/row.h"
 
@@ -125,6 +127,24 @@ report_cycle(PGconn *conn, int64_t run, span lease, struct err *err)
 	return json;
 }
 
+/* Nothing bears NAME; but perhaps one of what SQL lists is meant. */
+static void
+not_found(PGconn *conn, const char *what, const char *name, const char *sql, struct err *err)
+{
+	struct err ignored;
+	PGresult *r = pg_exec(conn, sql, 0, NULL, &ignored);
+	VEC(const char *) names = { 0 };
+	const char *near;
+
+	for (int i = 0; r && i < PQntuples(r); i++)
+		vec_push(&names, row_text(r, i, 0));
+	near = str_nearest(name, names.at, names.n);
+	err_set(err, "there is no %s '%.200s'%s%s%s", what, name,
+	    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	vec_done(&names);
+	PQclear(r);
+}
+
 #define VERSION_JSON \
 	"'definition', v.body, 'version', v.id, 'hash', v.hash," \
 	" 'loaded_at', v.loaded_at, 'loaded_by', v.loaded_by"
@@ -186,7 +206,10 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	    " from tocsin.reaction x join tocsin.version v on v.id = x.version where x.name = $1"
 	    ") t", 2, params, err);
 	if (!json && err->class == ERR_GIVEN)
-		err_set(err, "there is no variable, evidence, event or reaction '%s'", name);
+		not_found(conn, "variable, evidence, event or reaction", name,
+		    "select name from tocsin.variable union select name from tocsin.evidence"
+		    " union select name from tocsin.event union select name from tocsin.reaction",
+		    err);
 	return json;
 }
 
@@ -241,7 +264,7 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    " left join tocsin.run r on r.id = j.run_id"
 	    " left join tocsin.version jv on jv.id = j.version", 2, params, err);
 	if (!json && err->class == ERR_GIVEN)
-		err_set(err, "there is no event '%s'", event);
+		not_found(conn, "event", event, "select name from tocsin.event", err);
 	else if (json && run && json_is_null(json_object_get(json, "cycle"))) {
 		json_decref(json);
 		json = NULL;
