@@ -42,7 +42,7 @@ delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span le
 	    "  u.run_id, u.key, jsonb_build_object('event', u.event, 'signal', s.action,"
 	    "   'cycle', u.run_id, 'reaction', u.reaction, 'key', u.key, 'at', s.at,"
 	    "   'as_of', r.as_of, 'agent', r.agent, 'hold', s.hold,"
-	    "   'level', v.body -> 'level', 'description', e.body -> 'description',"
+	    "   'level', coalesce(v.body -> 'level', '\"info\"'), 'description', e.body -> 'description',"
 	    "   'owner', e.body -> 'owner', 'severity', e.body -> 'severity',"
 	    "   'runbook', e.body -> 'runbook', 'tags', e.body -> 'tags',"
 	    "   'decided_by', s.decided_by)"
