@@ -211,7 +211,8 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	term = loop_on_signal(loop, SIGTERM, stop, &life);
 	interrupt = loop_on_signal(loop, SIGINT, stop, &life);
 	timer_start(life.look, SECOND);
-	if (jobs->n) {
+	/* Of a cycle that is resumed all jobs may have been running. */
+	if (!life.closed) {
 		publish_jobs(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
 		lease_sweep(life.worker);
 	}

@@ -14,16 +14,25 @@
 #include "io/pg.h"
 #include "store/sweep.h"
 
-struct held_list {
-	VEC(struct held) held;
-};
-
 static void
 hold(void *arg, const struct flight *f)
 {
-	struct held_list *list = arg;
+	struct worker *w = arg;
 
-	vec_push(&list->held, ((struct held){ f->job.key, f->job.fence }));
+	vec_push(&w->renewing, ((struct held){ f->job.key, f->job.fence }));
+}
+
+static struct flight *
+find_running(const struct worker *w, const struct held *held)
+{
+	for (size_t i = 0; i < w->running.n; i++) {
+		struct flight *f = w->running.at[i];
+
+		if (f->job.key.run == held->key.run && f->job.key.id == held->key.id &&
+		    f->job.fence == held->fence)
+			return f;
+	}
+	return NULL;
 }
 
 static void
@@ -41,39 +50,36 @@ renewed(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 
-	w->renew_asked = false;
 	timer_start(w->renew, w->conf->lease / 3);
-	if (answer->err) {
+	if (answer->err)
 		worker_note_trouble(w, "renewing leases", answer->err);
-		return;
-	}
-	for (size_t i = w->running.n; i-- > 0; ) {
-		struct flight *f = w->running.at[i];
-		struct held held = { f->job.key, f->job.fence };
+	/* What was claimed since we asked is ours, though it is not in the answer. */
+	for (size_t i = 0; !answer->err && i < w->renewing.n; i++) {
+		const struct held *held = &w->renewing.at[i];
+		struct flight *f = find_running(w, held);
 
-		if (!claim_read_renewed(answer, &held))
+		if (f && !claim_read_renewed(answer, held))
 			lost_lease(w, f);
 	}
+	w->renewing.n = 0;
 }
 
 void
 lease_renew(void *arg)
 {
 	struct worker *w = arg;
-	struct held_list list = { 0 };
 	struct flights *lists[] = { &w->claimed, &w->alone, &w->running, &w->finished };
 
+	deliver_renew(w);
 	for (size_t l = 0; l < 4; l++)
 		for (size_t i = 0; i < lists[l]->n; i++)
-			hold(&list, lists[l]->at[i]);
-	settling_hold(w->settling, hold, &list);
-	if (list.held.n && !w->renew_asked) {
-		w->renew_asked = true;
-		claim_say_renew(w->claims, list.held.at, list.held.n, w->conf->lease);
+			hold(w, lists[l]->at[i]);
+	settling_hold(w->settling, hold, w);
+	if (w->renewing.n) {
+		claim_say_renew(w->claims, w->renewing.at, w->renewing.n, w->conf->lease);
 		pg_ask(w->claims, renewed, w);
 	} else
 		timer_start(w->renew, w->conf->lease / 3);
-	vec_done(&list.held);
 }
 
 /* --- the sweep --- */

@@ -46,6 +46,15 @@ by_key(const void *a, const void *b)
 	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
 }
 
+static bool
+is_later(const struct claims *claims, struct job_key key)
+{
+	for (size_t i = 0; i < claims->later.n; i++)
+		if (claims->later.at[i].run == key.run && claims->later.at[i].id == key.id)
+			return true;
+	return false;
+}
+
 /* Both the slips and the claims are in the order of their keys; a key that is
  * there twice (a doubled message) goes to its first slip. */
 static void
@@ -59,7 +68,10 @@ sort_claims(struct worker *w, struct claims *claims)
 
 		if (c == claims->n || claims->at[c].key.run != slip->key.run ||
 		    claims->at[c].key.id != slip->key.id) {
-			publish_release(w, slip->from);
+			if (is_later(claims, slip->key))
+				put_in_inbox(w, *slip);
+			else
+				publish_release(w, slip->from);
 			continue;
 		}
 		f = xcalloc(1, sizeof *f);
@@ -102,12 +114,15 @@ claim_ready(struct worker *w)
 {
 	size_t busy = w->running.n + w->alone.n, room = (size_t)w->conf->concurrency,
 	    free_slots;
+	bool alone = w->alone.n || w->running_alone;
 	VEC(struct job_key) keys = { 0 };
 
-	for (size_t i = 0; i < w->claimed.n; i++)
+	for (size_t i = 0; i < w->claimed.n; i++) {
 		busy += w->claimed.at[i]->job.kind == VARIABLE;
+		alone |= w->claimed.at[i]->job.kind == VARIABLE && w->claimed.at[i]->job.alone;
+	}
 	free_slots = busy < room ? room - busy : 0;
-	if (w->claim_asked || w->waiting || w->alone.n || w->running_alone)
+	if (w->claim_asked || w->waiting || alone)
 		return;
 	while (w->decisions.n && w->claiming.n < BATCH_MAX)
 		vec_push(&w->claiming, w->decisions.at[--w->decisions.n]);
@@ -141,37 +156,36 @@ versions_answered(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 
-	w->versions_asked = false;
 	if (answer->err) {
+		w->versions_asked.n = 0;
 		worker_note_trouble(w, "reading definitions", answer->err);
 		return;
 	}
 	worker_note_success(w);
 	claim_read_versions(answer, add_version, w->versions);
-	/* What was asked for and did not come is not there. */
-	for (size_t i = 0; i < w->claimed.n; i++)
-		if (w->claimed.at[i]->version == NULL)
-			w->claimed.at[i]->version = versions_hold(w->versions,
-			    w->claimed.at[i]->job.version);
+	/* What was asked for and did not come is not there; what was claimed
+	 * since then is asked for next. */
+	for (size_t i = 0; i < w->versions_asked.n; i++)
+		versions_add_missing(w->versions, w->versions_asked.at[i]);
+	w->versions_asked.n = 0;
 }
 
 static void
 ask_versions(struct worker *w)
 {
-	VEC(int64_t) missing = { 0 };
+	bool may_ask = !w->versions_asked.n && !w->waiting;
 
 	for (size_t i = 0; i < w->claimed.n; i++) {
 		struct flight *f = w->claimed.at[i];
 
-		if (!f->version && !(f->version = versions_hold(w->versions, f->job.version)))
-			vec_push(&missing, f->job.version);
+		if (!f->version && !(f->version = versions_hold(w->versions, f->job.version)) &&
+		    may_ask)
+			vec_push(&w->versions_asked, f->job.version);
 	}
-	if (missing.n && !w->versions_asked && !w->waiting) {
-		w->versions_asked = true;
-		claim_say_versions(w->claims, missing.at, missing.n);
+	if (may_ask && w->versions_asked.n) {
+		claim_say_versions(w->claims, w->versions_asked.at, w->versions_asked.n);
 		pg_ask(w->claims, versions_answered, w);
 	}
-	vec_done(&missing);
 }
 
 /* --- computing --- */
@@ -240,7 +254,8 @@ start(struct flight *f)
 }
 
 /* A job whose last worker was lost runs alone, so that it cannot take others
- * with it: it waits until all else is settled, and nothing is claimed beside it. */
+ * with it: it waits until all else is settled, and nothing is claimed beside it,
+ * its like least of all: each would lose an attempt by the other's fault. */
 static void
 start_alone(struct worker *w)
 {

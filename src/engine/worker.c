@@ -151,6 +151,8 @@ worker_free(struct worker *w)
 	vec_done(&w->variables);
 	vec_done(&w->claiming);
 	vec_done(&w->unsent);
+	vec_done(&w->versions_asked);
+	vec_done(&w->renewing);
 	timer_free(w->renew);
 	timer_free(w->sweep);
 	timer_free(w->retry);

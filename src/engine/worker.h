@@ -74,7 +74,9 @@ struct worker {
 	VEC(struct slip) decisions, variables;	/* the inbox */
 	size_t variables_head;
 	VEC(struct slip) claiming;
-	bool claim_asked, versions_asked, sweep_asked, renew_asked;
+	VEC(int64_t) versions_asked;	/* under way */
+	VEC(struct held) renewing;	/* under way */
+	bool claim_asked, sweep_asked;
 	struct flights claimed, alone, running, finished;
 	bool running_alone;
 	size_t claiming_variables;
@@ -117,6 +119,7 @@ struct delivering *delivering_new(struct worker *);
 void delivering_free(struct delivering *);
 /* Attempt what is due; DELIVER_IDLE when there was nothing more to do. */
 void deliver_due(struct worker *);
+void deliver_renew(struct worker *);		/* another lease for what is under way */
 void deliver_look_again(struct worker *);	/* new ones may be there */
 bool deliver_is_idle(const struct worker *);
 
