@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+__attribute__((format(printf, 5, 0)))
 static int
 fill(struct err *err, enum err_class class, int line, int column,
     const char *format, va_list ap)

@@ -13,7 +13,11 @@
 #ifdef FAILPOINTS
 bool failpoint(const char *name);
 #else
-#define failpoint(name) (false)
+static inline bool
+failpoint(const char *name)
+{
+	return false;
+}
 #endif
 
 #endif

@@ -28,7 +28,8 @@ void str_puts(struct str *, const char *);
 void str_putc(struct str *, char);
 void str_printf(struct str *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-void str_vprintf(struct str *, const char *format, va_list);
+void str_vprintf(struct str *, const char *format, va_list)
+	__attribute__((format(printf, 2, 0)));
 
 /* Where NAME is one of N candidates but for a slip or two of the fingers, that
  * candidate, else NULL: "did you mean ...?" */

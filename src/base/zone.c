@@ -174,10 +174,11 @@ rule_offset(const struct zone *z, int64_t t)
 
 /* --- the file --- */
 
+/* Of 4 bytes without a sign: the cast to 32 bits gives it. */
 static int64_t
 big_endian(const unsigned char *p, int bytes)
 {
-	uint64_t n = p[0] & 0x80 ? UINT64_MAX : 0;
+	uint64_t n = 0;
 
 	while (bytes-- > 0)
 		n = n << 8 | *p++;

@@ -16,15 +16,14 @@ read_at(struct call *call, instant *at, struct err *err)
 	*at = INSTANT_NEVER;
 	if (!opts_has(call, "at"))
 		return 0;
-	if (clock_parse(opts_get(call, "at"), at, err) || !clock_isfinite(*at)) {
-		if (clock_isfinite(*at))
-			err_wrap(err, "--at");
-		else
-			err_set(err, "--at: a cycle has a finite time");
-		err->class = ERR_USAGE;
-		return -1;
-	}
-	return 0;
+	if (clock_parse(opts_get(call, "at"), at, err))
+		err_wrap(err, "--at");
+	else if (clock_isfinite(*at))
+		return 0;
+	else
+		err_set(err, "--at: a cycle has a finite time");
+	err->class = ERR_USAGE;
+	return -1;
 }
 
 static int
@@ -130,6 +129,8 @@ out:
 static const struct opt options[] = {
 	{ "wait", 'w', NULL, "wait for the end of the cycle" },
 	{ "local", 'l', NULL, "run all of it in this process (implies --wait)" },
+	{ "agent", 0, "NAME", "whose events (default: 'default')" },
+	{ "executors", 0, "LIST", "what may be run here (default with --local: sql,shell)" },
 	{ "event", 'e', "NAME", "just this event, due or not (may be repeated)" },
 	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
 	{ "force", 'f', NULL, "allow --at in the future" },

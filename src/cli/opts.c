@@ -140,7 +140,7 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 	const char *word = argv[*i], *name = word + 2, *equals = strchr(name, '='), *value = "";
 	size_t len = equals ? (size_t)(equals - name) : strlen(name);
 	const struct opt *o = find_opt(c, name, len, 0);
-	const struct setting *setting = o ? NULL : find_setting(name, len);
+	const struct setting *setting = find_setting(name, len);
 
 	if (!o && !setting)
 		return unknown(c, word, err);
@@ -149,9 +149,9 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 			return err_class(err, ERR_USAGE, "--%s takes no value", o->name);
 	} else if (value_of(c, name, len, equals, argc, argv, i, &value, err))
 		return -1;
-	if (o)
+	if (!setting)
 		vec_push(&w->given, ((struct given){ o, value }));
-	else
+	else		/* a command may list it, for its help */
 		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
 		    value }));
 	return 0;

@@ -254,6 +254,7 @@ static const struct opt options[] = {
 	{ "watch", 'w', NULL, "again every two seconds (a cycle: until it is closed)" },
 	{ "check", 0, NULL, "for monitoring: one line, status 0 ok 1 warning 2 critical 3 unknown" },
 	{ "max-age", 0, "SPAN", "with --check: how old the last closed cycle may be (default: 15m)" },
+	{ "agent", 0, "NAME", "with --check: this agent alone" },
 	{ "json", 'j', NULL, "print JSON" },
 	{ NULL, 0, NULL, NULL },
 };

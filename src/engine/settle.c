@@ -20,6 +20,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/decide.h"
+#include "engine/publish.h"
 #include "io/loop.h"
 #include "io/pg.h"
 
@@ -242,78 +243,82 @@ skip(struct settling *s, struct candidate *c)
 	vec_push(&s->round, o);
 }
 
-static struct version *
-hold_event(struct worker *w, int64_t id)
-{
-	return versions_hold(w->versions, id);
-}
-
-static void
-fetched(void *arg, const struct pg_answer *answer);
-
 static void
 add_version(void *arg, int64_t id, enum kind kind, const char *body)
 {
 	versions_add(arg, id, kind, body);
 }
 
+/* Definitions that deciding needs and that are not at hand: of events that may
+ * be decided early, and of those that have just been. */
+struct ids {
+	int64_t *at;
+	size_t n, room;
+};
+
 static void
-need(struct worker *w, int64_t id, int64_t *missing, size_t *n)
+need(struct worker *w, int64_t id, struct ids *missing)
 {
 	struct version *v = versions_hold(w->versions, id);
 
 	if (!v)
-		missing[(*n)++] = id;
+		vec_push(missing, id);
 	versions_release(w->versions, v);
 }
 
-/* True when every definition that deciding needs is at hand; else they are
- * asked for, within the transaction. */
-static bool
-have_versions(struct worker *w)
+static struct ids
+find_missing(struct worker *w)
 {
-	struct settling *s = w->settling;
-	int64_t *missing = xcalloc(s->settled.candidates.n + s->settled.standings.n,
-	    sizeof *missing);
-	size_t n = 0;
+	const struct settled *s = &w->settling->settled;
+	struct ids missing = { 0 };
 
-	for (size_t i = 0; i < s->settled.candidates.n; i++)
-		if (s->settled.candidates.at[i].unsettled > 0)
-			need(w, s->settled.candidates.at[i].version, missing, &n);
-	for (size_t i = 0; i < s->settled.standings.n; i++)
-		need(w, s->settled.standings.at[i].version, missing, &n);
-	if (n) {
-		s->stage = FETCHING;
-		claim_say_versions(w->books, missing, n);
-		pg_ask(w->books, fetched, w);
-	}
-	free(missing);
-	return n == 0;
+	for (size_t i = 0; i < s->candidates.n; i++)
+		if (s->candidates.at[i].unsettled > 0)
+			need(w, s->candidates.at[i].version, &missing);
+	for (size_t i = 0; i < s->standings.n; i++)
+		need(w, s->standings.at[i].version, &missing);
+	return missing;
 }
 
 static void
 fetched(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
-	struct settling *s = w->settling;
+	struct ids missing;
 
 	if (answer->err) {
 		fail_transaction(w, answer);
 		return;
 	}
 	claim_read_versions(answer, add_version, w->versions);
-	for (size_t i = 0; i < s->settled.candidates.n; i++)
-		versions_add_missing(w->versions, s->settled.candidates.at[i].version);
-	for (size_t i = 0; i < s->settled.standings.n; i++)
-		versions_add_missing(w->versions, s->settled.standings.at[i].version);
-	s->stage = STORED;
+	missing = find_missing(w);
+	for (size_t i = 0; i < missing.n; i++)
+		versions_add_missing(w->versions, missing.at[i]);
+	vec_done(&missing);
+	w->settling->stage = STORED;
+}
+
+/* True when all is at hand; else it is asked for, within the transaction. */
+static bool
+have_versions(struct worker *w)
+{
+	struct ids missing = find_missing(w);
+	bool have = missing.n == 0;
+
+	if (!have) {
+		w->settling->stage = FETCHING;
+		claim_say_versions(w->books, missing.at, missing.n);
+		pg_ask(w->books, fetched, w);
+	}
+	vec_done(&missing);
+	return have;
 }
 
 static void
 move(struct worker *w, const struct standing *st)
 {
 	struct settling *s = w->settling;
-	struct version *v = hold_event(w, st->version);
+	struct version *v = versions_hold(w->versions, st->version);
 	struct moved m;
 	struct err err;
 
@@ -344,7 +349,7 @@ decide(struct worker *w)
 	s->round.n = 0;
 	for (size_t i = 0; i < answer->candidates.n; i++) {
 		struct candidate *c = &answer->candidates.at[i];
-		struct version *v = c->unsettled ? hold_event(w, c->version) : NULL;
+		struct version *v = c->unsettled ? versions_hold(w->versions, c->version) : NULL;
 
 		switch (decide_ready(v, c)) {
 		case JOB_QUEUED: vec_push(&s->fired, c->key); break;
@@ -372,7 +377,7 @@ release_all(void *arg)
 
 	failpoint("worker.before_ack");
 	for (size_t i = 0; i < acks->messages.n; i++)
-		worker_release_message(acks->worker, acks->messages.at[i]);
+		publish_release(acks->worker, acks->messages.at[i]);
 	vec_done(&acks->messages);
 	free(acks);
 }
@@ -426,7 +431,7 @@ ended(void *arg, const struct pg_answer *answer)
 	if (s->size < BATCH_MAX && !w->finished.n)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
-	worker_publish(w, ended.fired.at, ended.fired.n, release_all, acks);
+	publish_jobs(w, ended.fired.at, ended.fired.n, release_all, acks);
 	ended_done(&ended);
 }
 

@@ -9,11 +9,11 @@
  * the rest of its group come back as aborted. */
 #include "io/pg.h"
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
@@ -51,7 +51,7 @@ struct group {
 
 struct pg {
 	struct loop *loop;
-	char *conninfo, *name, *role;
+	char *conninfo, *name, *role, *options;
 	span connect_timeout, statement_timeout;
 	PGconn *conn;
 	struct watch *watch;
@@ -61,7 +61,7 @@ struct pg {
 	bool in_callback, freed;
 	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
 	struct err doom;
-	size_t most_row, arrived;	/* bytes; since the last result */
+	size_t most_row;		/* bytes; 0: no limit */
 	struct uv_getaddrinfo_s *resolving;
 	struct group *first, *last;	/* asked, in order */
 	struct group *open;		/* being said */
@@ -136,7 +136,6 @@ forget_connection(struct pg *pg)
 	PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->ready = pg->doomed = false;
-	pg->arrived = 0;
 	pg->n_prepared = 0;
 }
 
@@ -160,6 +159,7 @@ destroy(struct pg *pg)
 	free(pg->conninfo);
 	free(pg->name);
 	free(pg->role);
+	free(pg->options);
 	free(pg);
 }
 
@@ -239,9 +239,10 @@ session_options(struct pg *pg)
 
 	return xasprintf("-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 "
 	    "-c client_connection_check_interval=2s "
-	    "-c statement_timeout=%lld %s%s %s",
+	    "-c statement_timeout=%lld %s%s %s %s",
 	    (long long)(pg->statement_timeout / 1000),
-	    pg->role ? "-c role=" : "", pg->role ? pg->role : "", own ? own : "");
+	    pg->role ? "-c role=" : "", pg->role ? pg->role : "",
+	    pg->options ? pg->options : "", own ? own : "");
 }
 
 static PGconn *
@@ -441,8 +442,9 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	struct err err;
 
-	/* 08, 57P0x: the connection goes; 53: no resources; 40: try again. */
-	err_class(&err, state && (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
+	/* None: libpq says that the connection has gone.  08, 57P0x: the server
+	 * says so; 53: no resources; 40: try again. */
+	err_class(&err, !state || (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
 	    !strncmp(state, "53", 2) || !strncmp(state, "40", 2)) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "%s%s%s%s", primary ? primary : PQresultErrorMessage(r),
 	    detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
@@ -532,7 +534,6 @@ receive(struct pg *pg)
 				end_statement(g);
 			continue;
 		}
-		pg->arrived = 0;
 		if (is_copy(r)) {
 			PQclear(r);
 			pg->doomed = err_set(&pg->doom, "COPY cannot be used here");
@@ -581,22 +582,23 @@ work(struct pg *pg)
 	watch_socket(pg, WATCH_READ | (more ? WATCH_WRITE : 0));
 }
 
-/* PQconsumeInput(), counting.  It reads until nothing is left, so what waits
- * before is the least that it takes once its buffer has grown. */
-static int
-consume(struct pg *pg)
+/* libpq makes room for a whole message as soon as it has seen its length, up to
+ * twice as much, and only then reads on, without a pause.  So what is allocated
+ * while we look at what has come tells of a row that is too large before its
+ * bytes are there. */
+static size_t
+allocated(void)
 {
-	int waiting = 0;
+	struct mallinfo2 m = mallinfo2();
 
-	if (ioctl(PQsocket(pg->conn), FIONREAD, &waiting) == 0)
-		pg->arrived += (size_t)waiting;
-	return PQconsumeInput(pg->conn);
+	return m.uordblks + m.hblkhd;
 }
 
 static void
 ready_for(void *arg, int events)
 {
 	struct pg *pg = arg;
+	size_t before = pg->most_row ? allocated() : 0;
 
 	if (!pg->conn)
 		return;
@@ -604,7 +606,7 @@ ready_for(void *arg, int events)
 		go_on_connecting(pg);
 		return;
 	}
-	if ((events & WATCH_READ) && !consume(pg)) {
+	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
 		/* What had arrived before the end still counts, such as the
 		 * reason that the server gave. */
 		if (receive(pg) && pg->conn)
@@ -617,7 +619,7 @@ ready_for(void *arg, int events)
 		destroy(pg);
 		return;
 	}
-	if (pg->most_row && pg->arrived > pg->most_row)
+	if (pg->most_row && allocated() > before + 4 * pg->most_row)
 		pg->doomed = err_set(&pg->doom, "a row larger than %zu bytes", pg->most_row);
 	if (pg->conn && pg->doomed)
 		pg_break(pg, &pg->doom);
@@ -638,6 +640,7 @@ pg_new(struct loop *loop, const struct pg_settings *settings)
 	pg->conninfo = xstrdup(settings->conninfo ? settings->conninfo : "");
 	pg->name = xstrdup(settings->name ? settings->name : "tocsin");
 	pg->role = xstrdup(settings->role);
+	pg->options = xstrdup(settings->options);
 	pg->connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND;
 	pg->statement_timeout = settings->statement_timeout;
 	pg->fd = -1;
@@ -804,7 +807,7 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 {
 	struct pg pg = { .conninfo = xstrdup(settings->conninfo ? settings->conninfo : ""),
 		.name = xstrdup(settings->name ? settings->name : "tocsin"),
-		.role = xstrdup(settings->role),
+		.role = xstrdup(settings->role), .options = xstrdup(settings->options),
 		.connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND,
 		.statement_timeout = settings->statement_timeout };
 	PGconn *conn = start_connection(&pg, NULL, false);
@@ -821,6 +824,7 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	free(pg.conninfo);
 	free(pg.name);
 	free(pg.role);
+	free(pg.options);
 	return conn;
 }
 

@@ -155,6 +155,17 @@ say_locks(struct pg *pg, const struct outcome *outcomes, size_t n)
 }
 enum { LOCK_STATEMENTS = 5 };
 
+/* Whatever follows belongs to the transaction that the first round began.  If
+ * the connection was lost and made again meanwhile there is none, and these
+ * two fail outside of one, and all behind them with them. */
+static void
+say_guard(struct pg *pg)
+{
+	pg_say(pg, "savepoint settling", 0, NULL);
+	pg_say(pg, "release savepoint settling", 0, NULL);
+}
+enum { GUARD_STATEMENTS = 2 };
+
 static int
 truth_bool(enum truth truth)
 {
@@ -169,6 +180,8 @@ settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, boo
 
 	if (first)
 		say_locks(pg, outcomes, n);
+	else
+		say_guard(pg);
 	for (size_t i = 0; i < n; i++) {
 		const struct outcome *o = &outcomes[i];
 
@@ -251,7 +264,7 @@ read_standing_rows(const PGresult *r, struct settled *s)
 void
 settle_read_outcomes(const struct pg_answer *answer, bool first, struct settled *s)
 {
-	PGresult **r = answer->results + (first ? LOCK_STATEMENTS : 0);
+	PGresult **r = answer->results + (first ? LOCK_STATEMENTS : GUARD_STATEMENTS);
 
 	for (int i = 0; i < PQntuples(r[0]); i++)
 		vec_push(&s->ours, read_key(r[0], i));
@@ -396,6 +409,7 @@ settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
     const struct moved *moved, size_t n_moved, const struct run_count *counts,
     size_t n_counts)
 {
+	say_guard(pg);
 	say_fired(pg, fired, n_fired);
 	say_moved(pg, moved, n_moved);
 	say_counts(pg, counts, n_counts);
@@ -405,8 +419,8 @@ settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
 void
 settle_read_end(const struct pg_answer *answer, struct ended *ended)
 {
-	const PGresult *fired = answer->results[0], *deliveries = answer->results[3],
-	    *runs = answer->results[4];
+	PGresult **r = answer->results + GUARD_STATEMENTS;
+	const PGresult *fired = r[0], *deliveries = r[3], *runs = r[4];
 
 	for (int i = 0; i < PQntuples(fired); i++) {
 		struct fired_job job = { read_key(fired, i),

@@ -13,6 +13,21 @@ store_settings(const struct conf *conf)
 		.statement_timeout = conf->statement_timeout };
 }
 
+/* The engine's statements start from some keys and look up each row by its
+ * own.  Statistics of a table that has just grown by a whole run know nothing
+ * of that, and a plan that reads all of the run for each job would be kept: so
+ * joins go in the order they are written, by index. */
+struct pg_settings
+store_engine_settings(const struct conf *conf)
+{
+	struct pg_settings settings = store_settings(conf);
+
+	settings.options = "-c enable_hashjoin=off -c enable_mergejoin=off"
+	    " -c enable_seqscan=off -c join_collapse_limit=1 -c from_collapse_limit=1"
+	    " -c jit=off";
+	return settings;
+}
+
 PGconn *
 store_connect(const struct conf *conf, struct err *err)
 {

@@ -10,6 +10,8 @@ struct pg_settings;
 
 /* Settings for a connection to the books; lends from CONF. */
 struct pg_settings store_settings(const struct conf *);
+/* The same for the engine, whose statements look rows up by their keys. */
+struct pg_settings store_engine_settings(const struct conf *);
 
 /* Connect, for commands that ask and print. store_open() also holds the books'
  * version against this program's.  NULL with ERR.  PQfinish() ends it. */

@@ -145,6 +145,7 @@ values_are_pythons(void **state)
 	read_table("values-text.test", 3, check_value);
 	read_table("values-containers.test", 3, check_value);
 	read_table("values-logic.test", 3, check_value);
+	read_table("values-manual.test", 3, check_value);
 	read_table("values-time.test", 3, check_value);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/zone.h"
@@ -338,6 +339,75 @@ zones_have_the_offsets_of_zoneinfo(void **state)
 	assert_true(compared > 2000);
 }
 
+/* A zone whose file has nothing but a footer, of LEN bytes or all. */
+static struct zone *
+made_zone(const char *footer, size_t len, struct err *err)
+{
+	static const unsigned char block[] = "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+	    "\0\0\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\1" "\0\0\0\4"
+	    "\0\0\0\0\0\0" "XXX";
+	char dir[] = "/tmp/tocsin-zone-XXXXXX", path[64], text[400];
+	size_t n = sizeof block;
+	struct zone *z;
+	FILE *f;
+
+	memcpy(text, block, n);
+	memcpy(text + n, block, n);
+	n = 2 * n + (size_t)sprintf(text + 2 * n, "\n%s\n", footer);
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/Made", dir);
+	assert_non_null(f = fopen(path, "we"));
+	fwrite(text, 1, len < n ? len : n, f);
+	fclose(f);
+	setenv("TZDIR", dir, 1);
+	z = zone_open("Made", err);
+	unsetenv("TZDIR");
+	remove(path);
+	remove(dir);
+	return z;
+}
+
+static void
+the_footer_of_a_zone_is_a_rule_of_posix(void **state)
+{
+	static const struct {
+		const char *footer, *at;
+		span offset;
+	} table[] = {
+		{ "XXX5", "2024-03-01T05:00Z", -5 * HOUR },
+		{ "<+0530>-5:30", "2024-03-01T05:00Z", 5 * HOUR + 30 * MINUTE },
+		{ "", "2024-03-01T05:00Z", 0 },
+		/* J60 is the first of March, leap year or not. */
+		{ "XXX5YYY,J60/0,J300/0", "2024-03-01T04:59:59Z", -5 * HOUR },
+		{ "XXX5YYY,J60/0,J300/0", "2024-03-01T05:00:00Z", -4 * HOUR },
+		{ "XXX5YYY,J60/0,J300/0", "2025-03-01T04:59:59Z", -5 * HOUR },
+		{ "XXX5YYY,J60/0,J300/0", "2025-03-01T05:00:00Z", -4 * HOUR },
+		/* ... and 59 is the sixtieth day. */
+		{ "XXX5YYY4:30,59/0,J300/0", "2024-02-29T05:00:00Z", -4 * HOUR - 30 * MINUTE },
+		{ "XXX5YYY4:30,59/0,J300/0", "2025-02-28T23:00:00Z", -5 * HOUR },
+		/* Summer about the new year. */
+		{ "XXX-10YYY,M10.1.0,M4.1.0/3", "2024-01-15", 11 * HOUR },
+		{ "XXX-10YYY,M10.1.0,M4.1.0/3", "2024-07-15", 10 * HOUR },
+	};
+	static const char *const bad[] = { "X5", "XXX", "XXX5YYY", "XXX5YYY,", "XXX5YYY,M13.1.0,J1",
+		"XXX5YYY,M3.0.0,J1", "XXX5YYY,M3.1.7,J1", "XXX200", "XXX5YYY,J1,J2,J3", "<XXX5" };
+	struct err err;
+	struct zone *z;
+	instant t;
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		assert_non_null(z = made_zone(table[i].footer, SIZE_MAX, &err));
+		assert_int_equal(clock_parse(table[i].at, &t, &err), 0);
+		if (zone_offset(z, t) != table[i].offset)
+			fail_msg("%s at %s", table[i].footer, table[i].at);
+		zone_free(z);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_null(made_zone(bad[i], SIZE_MAX, &err));
+	for (size_t len = 0; len < 2 * 54 + 6; len++)
+		assert_null(made_zone("XXX5", len, &err));
+}
+
 static void
 only_the_systems_zones_are_opened(void **state)
 {
@@ -364,6 +434,7 @@ main(void)
 		cmocka_unit_test(a_rule_that_never_comes_true_ends_in_an_error),
 		cmocka_unit_test(rules_have_the_occurrences_of_dateutil),
 		cmocka_unit_test(zones_have_the_offsets_of_zoneinfo),
+		cmocka_unit_test(the_footer_of_a_zone_is_a_rule_of_posix),
 		cmocka_unit_test(only_the_systems_zones_are_opened),
 	};
 
