@@ -161,6 +161,12 @@ def test_a_name_that_something_else_bears_is_left_alone(db, tocsin):
     assert set(VIEWS) - set(views(db)) == {"cdr_evidence", "cdr_history"}
 
 
+def test_books_need_no_schema_public(db, tocsin):
+    db.run("drop schema public cascade")
+    tocsin("init")
+    assert tables(db) == TABLES and views(db) == []
+
+
 @pytest.fixture
 def owner(db):
     """A role that owns the database and can do nothing else."""
