@@ -89,6 +89,8 @@ run_command(const struct command *command, int argc, char **argv)
 		rc = command->run(&call, &err);
 	} else if (rc > 0)
 		rc = 0;			/* its help was printed */
+	if (rc < 0 && command->failed)
+		rc = command->failed(argc, argv, &err);
 	if (rc < 0) {
 		fflush(stdout);
 		complain(command->name, &err);

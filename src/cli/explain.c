@@ -85,14 +85,16 @@ print_head(const json_t *x)
 		printf("  %s\n", member_shown(x, "description"));
 	if (member_null(x, "cycle"))
 		puts("  it has not been evaluated yet; this is what stands in the books:");
+	else if (strcmp(member_text(x, "job"), "done"))
+		printf("  not evaluated in cycle %s as of %s: its job is %s %s%s%s\n",
+		    member_text(x, "cycle"), member_time(x, "as_of"), member_text(x, "job"),
+		    member_text(x, "reason"), member_null(x, "error") ? "" : ": ",
+		    member_shown(x, "error"));
 	else {
 		printf("  evaluated in cycle %s as of %s: its definition is ",
 		    member_text(x, "cycle"), member_time(x, "as_of"));
 		print_truth(x);
 		printf(", true %s times in a row\n", member_text(x, "hold"));
-		if (!member_null(x, "job") && strcmp(member_text(x, "job"), "done"))
-			printf("  its job: %s %s %s\n", member_text(x, "job"),
-			    member_text(x, "reason"), member_shown(x, "error"));
 	}
 	if (!member_null(x, "time_to_wait"))
 		printf("  holding time %s, evaluated every %s\n", member_text(x, "time_to_wait"),

@@ -143,7 +143,9 @@ run(struct call *call, struct err *err)
 
 	for (size_t i = 0; i < 4; i++)
 		known |= !strcmp(format, formats[i]);
-	if (!known)
+	if (model && opts_has(call, "cycle"))
+		err_class(err, ERR_USAGE, "--cycle is of the books, and FILE is not: give one of them");
+	else if (!known)
 		err_class(err, ERR_USAGE, "--format is dot, mermaid, json or svg, not '%s'", format);
 	else if (!model)
 		rc = from_books(call, &d, err);

@@ -82,6 +82,28 @@ print_signals(const json_t *rows)
 }
 
 static void
+print_deliveries(const json_t *rows)
+{
+	static const char *const heads[] = { "cycle", "event", "delivery", "attempts", "error", NULL };
+	struct table *t;
+	size_t i;
+	json_t *d;
+
+	if (!json_array_size(rows))
+		return;
+	t = table_new(heads);
+	json_array_foreach(rows, i, d) {
+		table_cell(t, TERM_PLAIN, member_text(d, "cycle"));
+		table_cell(t, TERM_PLAIN, member_text(d, "event"));
+		table_cell(t, state_style(member_text(d, "state")), member_text(d, "state"));
+		table_cell(t, TERM_PLAIN, member_text(d, "attempts"));
+		table_cell(t, TERM_PLAIN, member_text(d, "error"));
+	}
+	table_print(t, stdout);
+	table_free(t);
+}
+
+static void
 print_standing(const json_t *x)
 {
 	const char *kind = member_text(x, "kind");
@@ -116,6 +138,7 @@ print_one(const json_t *x)
 	printf("  %-14s %s by %s\n", "loaded", member_time(x, "loaded_at"),
 	    member_shown(x, "loaded_by"));
 	print_signals(json_object_get(x, "signals"));
+	print_deliveries(json_object_get(x, "deliveries"));
 	print_history(json_object_get(x, "history"));
 }
 

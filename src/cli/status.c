@@ -234,8 +234,10 @@ run(struct call *call, struct err *err)
 	bool over;
 	int rc;
 
+	if (opts_has(call, "check") && (call->n_arguments || opts_has(call, "watch")))
+		return err_class(err, ERR_USAGE, "--check goes with neither CYCLE nor --watch");
 	if (opts_has(call, "check"))
-		return health_check(call);
+		return health_check(call, err);
 	if (opts_has(call, "max-age"))
 		return err_class(err, ERR_USAGE, "--max-age belongs to --check");
 	if (call->n_arguments && read_number(call->arguments[0], "CYCLE", &cycle, err))
@@ -266,4 +268,5 @@ const struct command cmd_status = {
 	.most = 1,
 	.options = options,
 	.run = run,
+	.failed = health_unknown,
 };

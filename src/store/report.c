@@ -145,6 +145,26 @@ not_found(PGconn *conn, const char *what, const char *name, const char *sql, str
 	PQclear(r);
 }
 
+/* An event's name was wanted, and NAME is something else's. */
+static bool
+is_no_event(PGconn *conn, const char *name, struct err *err)
+{
+	const char *params[] = { name };
+	struct err ignored;
+	PGresult *r = pg_exec(conn,
+	    "select 'a variable' from tocsin.variable where name = $1"
+	    " union all select 'an evidence' from tocsin.evidence where name = $1"
+	    " union all select 'a reaction' from tocsin.reaction where name = $1",
+	    1, params, &ignored);
+	bool is = r && PQntuples(r);
+
+	if (is)
+		err_set(err, "there is no event '%s'; it is %s, see 'tocsin show %s'", name,
+		    PQgetvalue(r, 0, 0), name);
+	PQclear(r);
+	return is;
+}
+
 #define VERSION_JSON \
 	"'definition', v.body, 'version', v.id, 'hash', v.hash," \
 	" 'loaded_at', v.loaded_at, 'loaded_by', v.loaded_by"
@@ -263,7 +283,7 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    "  and j.name = x.name"
 	    " left join tocsin.run r on r.id = j.run_id"
 	    " left join tocsin.version jv on jv.id = j.version", 2, params, err);
-	if (!json && err->class == ERR_GIVEN)
+	if (!json && err->class == ERR_GIVEN && !is_no_event(conn, event, err))
 		not_found(conn, "event", event, "select name from tocsin.event", err);
 	else if (json && run && json_is_null(json_object_get(json, "cycle"))) {
 		json_decref(json);
