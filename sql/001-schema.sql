@@ -190,3 +190,4 @@ begin
 		part, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
 end
 $$;
+revoke all on function tocsin.history_partition(timestamptz) from public;

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/term.h"
+#include "cli/print.h"
 #include "engine/cycle.h"
 #include "exec/exec.h"
 
@@ -55,11 +56,15 @@ print_end(struct call *call, const struct run_row *run, enum cycle_end end)
 	char as_of[INSTANT_TEXT];
 
 	clock_format(run->as_of, as_of);
-	if (opts_has(call, "json"))
-		printf("{\"cycle\":%" PRId64 ",\"agent\":\"%s\",\"state\":\"%s\",\"as_of\":\"%s\","
-		    "\"jobs\":%d,\"unsettled\":%d,\"failed\":%d,\"busy\":%s}\n", run->id,
-		    run->agent, run_state_text(run->state), as_of, run->jobs, run->unsettled,
-		    run->failed, end == CYCLE_BUSY ? "true" : "false");
+	if (opts_has(call, "json")) {
+		json_t *json = json_pack("{s:I,s:s,s:s,s:s,s:i,s:i,s:i,s:b}", "cycle",
+		    (json_int_t)run->id, "agent", run->agent, "state", run_state_text(run->state),
+		    "as_of", as_of, "jobs", run->jobs, "unsettled", run->unsettled,
+		    "failed", run->failed, "busy", end == CYCLE_BUSY);
+
+		print_json_line(json);
+		json_decref(json);
+	}
 	else if (end == CYCLE_BUSY)
 		printf("agent %s has cycle %" PRId64 " open since %s: %s, %d of %d jobs settled\n",
 		    run->agent, run->id, as_of, run_state_text(run->state),

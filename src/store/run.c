@@ -169,7 +169,7 @@ check_events(PGconn *conn, const struct plan_request *q, const char *names, stru
 
 		if (PQgetisnull(r, 0, 1))
 			err_set(err, "there is no event '%s': "
-			    "'tocsin status' lists what is loaded", name);
+			    "'tocsin graph' draws what is loaded", name);
 		else if (strcmp(PQgetvalue(r, 0, 1), q->agent))
 			err_set(err, "event '%s' belongs to agent '%s', not '%s': "
 			    "add --agent %s", name, PQgetvalue(r, 0, 1), q->agent,
