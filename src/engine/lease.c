@@ -53,6 +53,8 @@ renewed(void *arg, const struct pg_answer *answer)
 	timer_start(w->renew, w->conf->lease / 3);
 	if (answer->err)
 		worker_note_trouble(w, "renewing leases", answer->err);
+	else
+		worker_note_success(w);
 	/* What was claimed since we asked is ours, though it is not in the answer. */
 	for (size_t i = 0; !answer->err && i < w->renewing.n; i++) {
 		const struct held *held = &w->renewing.at[i];
@@ -96,6 +98,7 @@ swept(void *arg, const struct pg_answer *answer)
 		worker_note_trouble(w, "sweeping", answer->err);
 		return;
 	}
+	worker_note_success(w);
 	sweep_read(answer, &swept);
 	if (swept.again.n)
 		log_warn("jobs are sent again", "jobs", log_number((int64_t)swept.again.n));
@@ -123,6 +126,9 @@ lease_sweep(void *arg)
 	if (w->sweep_asked)
 		return;
 	w->sweep_asked = true;
+	/* Ours first: after an outage they may have run out as all others. */
+	if (!w->renewing.n)
+		lease_renew(w);
 	sweep_say(w->claims, w->set.only_run, w->conf->lease);
 	pg_ask(w->claims, swept, w);
 }

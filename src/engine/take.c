@@ -146,12 +146,6 @@ claim_ready(struct worker *w)
 /* --- definitions --- */
 
 static void
-add_version(void *arg, int64_t id, enum kind kind, const char *body)
-{
-	versions_add(arg, id, kind, body);
-}
-
-static void
 versions_answered(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
@@ -162,7 +156,7 @@ versions_answered(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	worker_note_success(w);
-	claim_read_versions(answer, add_version, w->versions);
+	versions_read(w->versions, answer);
 	/* What was asked for and did not come is not there; what was claimed
 	 * since then is asked for next. */
 	for (size_t i = 0; i < w->versions_asked.n; i++)

@@ -1,6 +1,6 @@
 /* prune.c - forget what ended long ago.
  *
- * Small transactions, so that nothing waits for us: a partition of history is
+ * Small transactions, so that nothing waits for us long: a partition of history is
  * dropped whole; runs go in ranges of their key, with all that hangs on them.
  * A day of history stays where a run has written to it that is open or has a
  * delivery pending. */

@@ -31,7 +31,7 @@ ask(PGconn *conn, const char *sql, int n, const char *const *params, struct err 
 	return json;
 }
 
-#define IS_OPEN(r) r ".state in ('CREATED', 'STARTED', 'ERRORED')"
+#define IS_OPEN(r) r ".kind = 'cycle' and " r ".state in ('CREATED', 'STARTED', 'ERRORED')"
 #define STALLED(r, lease) \
 	"(" IS_OPEN(r) " and not exists (select from tocsin.job j where j.run_id = " r ".id" \
 	" and (j.state = 'running' and j.lease_until > now() or" \

@@ -44,10 +44,10 @@ def said(r):
     (["status", "--json=yes"], "tocsin status: --json takes no value"),
     (["prune", "--older-than"],
      "tocsin prune: --older-than needs a value; see 'tocsin prune --help'"),
-    (["load"], "tocsin load: an argument is missing: tocsin load FILE... [--dry-run] [--prune]"),
+    (["load"], "tocsin load: an argument is missing: see 'tocsin load --help'"),
     (["show", "a", "b"],
-     "tocsin show: 'b' is one argument too many: tocsin show NAME [--history N] [--json]"),
-    (["init", "x"], "tocsin init: 'x' is one argument too many: tocsin init [--json]"),
+     "tocsin show: 'b' is one argument too many: see 'tocsin show --help'"),
+    (["init", "x"], "tocsin init: 'x' is one argument too many: see 'tocsin init --help'"),
     (["eval", "-1"], "tocsin eval: there is no option '-1'; an argument that begins with '-' "
      "stands behind '--': tocsin eval -- -1"),
     (["status", "abc"], "tocsin status: CYCLE should be a number above 0, not 'abc'"),
