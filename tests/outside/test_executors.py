@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
