@@ -355,3 +355,127 @@ def test_a_worker_waits_for_servers_that_are_away(cycles, tmp_path):
     worker = cycles.tocsin.spawn("worker", env={**QUICK, "PGHOST": str(tmp_path / "nobody")})
     worker.wait_for("the books cannot be used.*failures=2")
     assert worker.stop() == 0
+
+
+@pytest.fixture
+def alarm(broker):
+    """alarm(True) makes the broker take no more messages."""
+    def set_alarm(on):
+        broker.sandbox.rabbitmqctl("set_vm_memory_high_watermark", "0" if on else "0.6")
+    yield set_alarm
+    set_alarm(False)
+
+
+def test_under_an_alarm_of_the_broker_time_limits_go_on_and_all_is_published_after_it(
+        cycles, workers, alarm, tmp_path):
+    cycles.load(GATED.format(dir=tmp_path) + """
+        [variables.slow]
+        shell = "touch {dir}/slow; sleep 60"
+        soft_time_limit = 3
+        time_limit = 4
+        [evidences.eslow]
+        definition = "slow == 1"
+        [events.late]
+        definition = "eslow"
+        """.format(dir=tmp_path))
+    env = {"TOCSIN_CONFIRM_TIMEOUT": "1s"}
+    worker, = workers(1, "--executors", "sql,shell", env=env)
+    cycles.tocsin("cycle", env=QUICK)
+    wait_for(lambda: (tmp_path / "slow").exists() and (tmp_path / "ran").exists(), 15)
+    alarm(True)
+    (tmp_path / "gate").touch()
+    cycles.wait_for_job("v", "done")
+    worker.wait_for("takes no messages")
+    wait_for(lambda: cycles.job("slow", "state, reason") == ("failed", "timeout"), 15)
+    assert cycles.job("ev", "state") == "queued"
+    assert cycles.state() == "ERRORED"
+    agent = cycles.tocsin.spawn("cycle", "--agent", "other", env={**QUICK, **env})
+    assert agent.wait() == 0		# nothing is due: the broker is not asked
+    alarm(False)
+    wait_for(lambda: cycles.state(1) == "DONE_WITH_ERRORS", 20)
+    assert cycles.signals(1) == {"e": "raise"}
+    assert "broker cannot be used" not in worker.stderr
+
+
+def test_an_agent_under_an_alarm_sends_when_it_is_over(cycles, workers, alarm):
+    cycles.load(GRAPH)
+    workers(1)
+    alarm(True)
+    agent = cycles.tocsin.spawn("cycle", "--wait", env=QUICK)
+    wait_for(lambda: cycles.last() is not None)
+    agent.wait_for("takes no messages")
+    assert cycles.state() == "CREATED"
+    alarm(False)
+    assert agent.wait() == 1
+    is_as_it_should_be(cycles)
+
+
+def test_of_ten_agents_at_once_one_makes_the_cycle(cycles, workers):
+    cycles.load(GRAPH)
+    agents = [cycles.tocsin.spawn("cycle") for _ in range(10)]
+    for agent in agents:
+        assert agent.wait(60) == 0
+    assert sum("STARTED" in a.stdout for a in agents) == 1
+    assert sum("has cycle 1 open" in a.stdout for a in agents) == 9
+    workers(2)
+    wait_for(lambda: cycles.state() == "DONE_WITH_ERRORS", 20)
+    is_as_it_should_be(cycles)
+
+
+def test_a_queue_that_is_purged_is_filled_again(cycles, workers, broker):
+    cycles.load(GRAPH)
+    cycles.tocsin("cycle", env=QUICK)
+    with broker.connect() as connection:
+        assert connection.channel().queue_purge("tocsin") == 4
+    workers(2)
+    wait_for(lambda: cycles.state() == "DONE_WITH_ERRORS", 20)
+    is_as_it_should_be(cycles)
+    assert cycles.db.one("select max(attempts) from tocsin.job") == 1
+
+
+def test_a_variable_that_kills_its_workers_is_lost_alone(cycles, broker, workers):
+    """The workers are started again, as an operator's system would."""
+    cycles.load("""
+        [variables]
+        killer.shell = "kill -9 $PPID; sleep 60"
+        n1.shell = "sleep 0.3; echo 1"
+        n2.shell = "sleep 0.3; echo 2"
+        n3.sql = "select 3"
+        [evidences]
+        e.definition = "n1 + n2 + n3 == 6"
+        k.definition = "killer == 1"
+        [events]
+        good.definition = "e"
+        bad.definition = "k"
+        """)
+    cycles.tocsin("cycle", env=QUICK)
+    current, = workers(1, "--executors", "sql,shell")
+
+    def closed():
+        nonlocal current
+        if not current.alive:
+            current = cycles.tocsin.spawn("worker", "--executors", "sql,shell", env=QUICK)
+        return cycles.state() == "DONE_WITH_ERRORS"
+    wait_for(closed, 40)
+    assert cycles.job("killer", "state, reason, attempts") == ("failed", "lost", 3)
+    assert {cycles.job(n, "state") for n in ("n1", "n2", "n3")} == {"done"}
+    assert cycles.signals() == {"good": "raise"}
+
+
+@pytest.mark.long
+def test_an_agent_that_is_killed_at_any_moment_leaves_a_cycle_that_ends(cycles, workers):
+    import random
+    import subprocess
+    seeds = random.Random(20261122)
+    cycles.load(GRAPH)
+    workers(2)
+    for _ in range(20):
+        agent = cycles.tocsin.spawn("cycle", env=QUICK)
+        try:
+            agent.process.wait(seeds.uniform(0, 0.4))
+        except subprocess.TimeoutExpired:
+            agent.kill()
+        wait_for(lambda: cycles.db.one("select count(*) = 0 from tocsin.run"
+                                       " where finished_at is null"), 20)
+        check(cycles.db)
+        cycles.due_again()
