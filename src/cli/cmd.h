@@ -48,7 +48,8 @@ struct command {
 };
 
 extern const struct command cmd_check, cmd_cycle, cmd_eval, cmd_explain, cmd_graph,
-    cmd_init, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status;
+    cmd_init, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status,
+    cmd_worker;
 extern const struct command *const commands[];	/* NULL at the end */
 
 enum { ARGUMENTS_MANY = 100000 };

@@ -111,6 +111,7 @@ run(struct call *call, struct err *err)
 	const char **events = xcalloc(call->n_given + 1, sizeof *events);
 	struct progress *bar = NULL;
 	struct run_row row = { 0 };
+	bool local = opts_has(call, "local");
 	enum cycle_end end;
 	int rc = -1;
 
@@ -120,18 +121,14 @@ run(struct call *call, struct err *err)
 	if (read_at(call, &q.plan.at, err) || read_if_busy(call, &q.if_busy, err) ||
 	    read_allowed(call, q.allowed, err))
 		goto out;
-	if (!opts_has(call, "local")) {
-		err_class(err, ERR_USAGE, "this version runs cycles within the process only: "
-		    "add --local");
-		goto out;
-	}
 	if (!opts_has(call, "json") && !opts_has(call, "quiet") &&
-	    (term_is_terminal(stderr) || opts_has(call, "wait"))) {
+	    (opts_has(call, "wait") || (local && term_is_terminal(stderr)))) {
 		bar = progress_new(stderr, "cycle");
 		q.progress = progress;
 		q.arg = bar;
 	}
-	rc = cycle_run_local(call->conf, &q, &row, &end, err);
+	rc = local ? cycle_run_local(call->conf, &q, &row, &end, err) :
+	    cycle_run_remote(call->conf, &q, opts_has(call, "wait"), &row, &end, err);
 	progress_end(bar);
 	if (!rc) {
 		if (!opts_has(call, "quiet"))
@@ -159,13 +156,15 @@ static const struct opt options[] = {
 
 const struct command cmd_cycle = {
 	.name = "cycle",
-	.synopsis = "--local [--agent NAME] [--event NAME]... [--at TIME [--force]]\n"
+	.synopsis = "[--wait | --local] [--agent NAME] [--event NAME]... [--at TIME [--force]]\n"
 	    "             [--if-busy skip|fail|wait] [--executors LIST]",
 	.summary = "select the due events, compute what they need, decide them",
-	.description = "Plans a cycle of the events that are due and runs it. Meant for cron: when the\n"
+	.description = "Plans a cycle of the events that are due and sends its first jobs to the workers,\n"
+	    "or runs it in this process (--local). Meant for cron: when the\n"
 	    "agent's last cycle is still open it says so and leaves with status 0, and a cycle\n"
 	    "that has stood still for a lease is resumed instead of a new one begun.\n\n"
-	    "Exit status: 0 DONE (or busy, or nothing was due), 1 DONE_WITH_ERRORS.",
+	    "Exit status: 0 started; with --wait or --local DONE (or busy, or nothing was due),\n"
+	    "1 DONE_WITH_ERRORS.",
 	.options = options,
 	.run = run,
 };

@@ -31,8 +31,8 @@ struct life {
 	int rc;
 };
 
-static bool
-is_closed(enum run_state state)
+bool
+cycle_is_closed(enum run_state state)
 {
 	return state == RUN_DONE || state == RUN_DONE_WITH_ERRORS;
 }
@@ -43,7 +43,7 @@ note_run(struct life *life, enum run_state state, int unsettled, int failed)
 	life->run->state = state;
 	life->run->unsettled = unsettled;
 	life->run->failed = failed;
-	if (is_closed(state))
+	if (cycle_is_closed(state))
 		life->closed = true;
 	if (life->request->progress)
 		life->request->progress(life->request->arg, life->run);
@@ -125,10 +125,12 @@ cycle_turn(void *arg)
 }
 
 static void
-first_messages_sent(void *arg)
+first_messages_sent(void *arg, bool sent)
 {
 	struct life *life = arg;
 
+	if (!sent)
+		return;
 	run_say_started(life->worker->claims, life->run->id);
 	pg_ask(life->worker->claims, NULL, NULL);
 }
@@ -172,8 +174,8 @@ meet_open_cycle(PGconn *conn, const struct conf *conf, const struct cycle_reques
 	return 2;
 }
 
-static int
-make_or_resume(PGconn *conn, const struct conf *conf, const struct cycle_request *q,
+int
+cycle_make_or_find(PGconn *conn, const struct conf *conf, const struct cycle_request *q,
     struct run_row *run, enum cycle_end *end, struct err *err)
 {
 	bool busy;
@@ -198,7 +200,7 @@ static int
 live(const struct conf *conf, const struct cycle_request *q, struct run_row *run,
     const struct fired_jobs *jobs, struct err *err)
 {
-	struct life life = { .request = q, .run = run, .closed = is_closed(run->state),
+	struct life life = { .request = q, .run = run, .closed = cycle_is_closed(run->state),
 		.err = err };
 	struct loop *loop = loop_new();
 	struct worker_settings settings = { .loop = loop, .conf = conf,
@@ -236,7 +238,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, struct run_row *
 	PGconn *conn = store_open(conf, err);
 	int rc = -1;
 
-	if (!conn || make_or_resume(conn, conf, q, run, end, err))
+	if (!conn || cycle_make_or_find(conn, conf, q, run, end, err))
 		goto out;
 	failpoint("cycle.after_plan");
 	if (*end == CYCLE_BUSY) {

@@ -31,4 +31,17 @@ enum cycle_end {
 int cycle_run_local(const struct conf *, const struct cycle_request *, struct run_row *run,
     enum cycle_end *, struct err *);
 
+/* Make a cycle, or resume the one that stands still, and publish its first
+ * messages: when the broker has confirmed them it is STARTED, and workers do
+ * the rest.  WAIT: follow it to its end.  -1 with ERR, of class ERR_TEMPFAIL
+ * when the broker cannot be reached; then the cycle stays open, and the next
+ * call that finds it standing still resumes it. */
+int cycle_run_remote(const struct conf *, const struct cycle_request *, bool wait,
+    struct run_row *run, enum cycle_end *, struct err *);
+
+/* Of both: the plan is committed, or the open cycle found, when this is 0. */
+int cycle_make_or_find(PGconn *, const struct conf *, const struct cycle_request *,
+    struct run_row *, enum cycle_end *, struct err *);
+bool cycle_is_closed(enum run_state);
+
 #endif

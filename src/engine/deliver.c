@@ -69,6 +69,14 @@ deliver_is_idle(const struct worker *w)
 	return !d->look && !d->asked && !d->errands.n && !d->recording;
 }
 
+bool
+deliver_is_under_way(const struct worker *w)
+{
+	const struct delivering *d = w->delivering;
+
+	return d->asked || d->errands.n || d->recording;
+}
+
 void
 deliver_look_again(struct worker *w)
 {

@@ -123,12 +123,14 @@ lease_sweep(void *arg)
 {
 	struct worker *w = arg;
 
-	if (w->sweep_asked)
+	if (w->sweep_asked || w->stopping)
 		return;
 	w->sweep_asked = true;
 	/* Ours first: after an outage they may have run out as all others. */
 	if (!w->renewing.n)
 		lease_renew(w);
+	if (!w->set.only_run)
+		deliver_look_again(w);
 	sweep_say(w->claims, w->set.only_run, w->conf->lease);
 	pg_ask(w->claims, swept, w);
 }

@@ -11,7 +11,7 @@
 
 struct debt {			/* what is done when all of a batch is confirmed */
 	size_t open;
-	void (*done)(void *);
+	void (*done)(void *, bool);
 	void *arg;
 };
 
@@ -22,12 +22,12 @@ struct sent {
 };
 
 static void
-pay(struct debt *debt)
+pay(struct debt *debt, bool sent)
 {
 	if (--debt->open)
 		return;
 	if (debt->done)
-		debt->done(debt->arg);
+		debt->done(debt->arg, sent);
 	free(debt);
 }
 
@@ -42,9 +42,20 @@ confirmed(void *arg, bool ok)
 		vec_push(&w->unsent, sent);
 		return;
 	}
-	pay(sent->debt);
+	pay(sent->debt, true);
 	message_free(sent->message);
 	free(sent);
+}
+
+void
+publish_forget(struct worker *w)
+{
+	for (size_t i = 0; i < w->unsent.n; i++) {
+		pay(w->unsent.at[i]->debt, false);
+		message_free(w->unsent.at[i]->message);
+		free(w->unsent.at[i]);
+	}
+	vec_done(&w->unsent);
 }
 
 void
@@ -71,7 +82,7 @@ fits(const struct message *m, const struct fired_job *job)
 
 void
 publish_jobs(struct worker *w, const struct fired_job *jobs, size_t n,
-    void (*done)(void *), void *arg)
+    void (*done)(void *, bool), void *arg)
 {
 	struct debt *debt = xcalloc(1, sizeof *debt);
 	struct message *m = NULL;
@@ -89,8 +100,10 @@ publish_jobs(struct worker *w, const struct fired_job *jobs, size_t n,
 			vec_push(&w->unsent, sent);
 		}
 		vec_push(&m->jobs, jobs[i].key.id);
+		if (m->names.n < MESSAGE_NAMES && jobs[i].name)
+			vec_push(&m->names, xstrdup(jobs[i].name));
 	}
-	pay(debt);
+	pay(debt, true);
 	publish_unsent(w);
 	loop_nudge(w->loop);
 }

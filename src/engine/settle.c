@@ -378,12 +378,13 @@ struct acks {
 };
 
 static void
-release_all(void *arg)
+release_all(void *arg, bool sent)
 {
 	struct acks *acks = arg;
 
-	failpoint("worker.before_ack");
-	for (size_t i = 0; i < acks->messages.n; i++)
+	if (sent)
+		failpoint("worker.before_ack");
+	for (size_t i = 0; sent && i < acks->messages.n; i++)
 		publish_release(acks->worker, acks->messages.at[i]);
 	vec_done(&acks->messages);
 	free(acks);

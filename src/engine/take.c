@@ -210,6 +210,13 @@ measure(struct flight *f)
 	char key[64];
 	struct exec_task task = { f->job.name, &f->version->u.variable, f->job.as_of, key };
 
+	/* The broker keeps a delivery for a limited time only; from here on the
+	 * lease guards this one. */
+	if (f->from && f->version->u.variable.hard > f->worker->conf->consumer_timeout / 3) {
+		f->queue = xstrdup(f->from->queue);
+		publish_release(f->worker, f->from);
+		f->from = NULL;
+	}
 	snprintf(key, sizeof key, "%" PRId64 "-%d-%d", f->job.key.run, f->job.key.id,
 	    f->job.fence);
 	vec_push(&f->worker->running, f);

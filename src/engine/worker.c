@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "engine/lease.h"
 #include "engine/publish.h"
+#include "engine/stop.h"
 #include "engine/take.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -62,6 +63,7 @@ flight_free(struct flight *f)
 	versions_release(f->worker->versions, f->version);
 	claimed_done(&f->job);
 	outcome_done(&f->outcome);
+	free(f->queue);
 	free(f);
 }
 
@@ -81,11 +83,14 @@ flight_land(struct worker *w, struct flight *f)
 void
 worker_turn(struct worker *w)
 {
-	take_deliveries(w);
-	take_start_ready(w);
+	if (!w->stopping) {
+		take_deliveries(w);
+		take_start_ready(w);
+		deliver_due(w);
+	} else
+		stop_turn(w);
 	settle_finished(w);	/* one transaction; publishes what it fired */
 	publish_unsent(w);
-	deliver_due(w);
 }
 
 bool
@@ -137,6 +142,7 @@ worker_new(const struct worker_settings *settings)
 void
 worker_free(struct worker *w)
 {
+	struct transport *transport = w->set.transport;
 	struct flights *lists[] = { &w->claimed, &w->alone, &w->running, &w->finished };
 
 	for (size_t l = 0; l < 4; l++) {
@@ -144,7 +150,10 @@ worker_free(struct worker *w)
 			flight_free(lists[l]->at[i]);
 		vec_done(lists[l]);
 	}
+	transport->free(transport);	/* what is under way comes back as unsent */
+	publish_forget(w);
 	delivering_free(w->delivering);
+	stopping_free(w->stopping);
 	pg_free(w->claims);
 	pg_free(w->books);
 	settling_free(w->settling);
@@ -153,12 +162,10 @@ worker_free(struct worker *w)
 	vec_done(&w->decisions);
 	vec_done(&w->variables);
 	vec_done(&w->claiming);
-	vec_done(&w->unsent);
 	vec_done(&w->versions_asked);
 	vec_done(&w->renewing);
 	timer_free(w->renew);
 	timer_free(w->sweep);
 	timer_free(w->retry);
-	w->set.transport->free(w->set.transport);
 	free(w);
 }

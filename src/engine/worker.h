@@ -25,6 +25,7 @@ struct delivering;
 struct loop;
 struct pg;
 struct settling;
+struct stopping;
 struct timer;
 struct worker;
 
@@ -40,7 +41,8 @@ struct slip {
 struct flight {
 	struct worker *worker;
 	struct claimed job;
-	struct message *from;
+	struct message *from;		/* NULL: acknowledged already */
+	char *queue;			/* if so */
 	struct version *version;
 	struct exec *exec;		/* of a variable under way */
 	struct outcome outcome;
@@ -85,6 +87,7 @@ struct worker {
 	VEC(struct sent *) unsent;	/* to be published (again) */
 	size_t unconfirmed;		/* messages under way */
 	struct timer *renew, *sweep, *retry;
+	struct stopping *stopping;	/* NULL: it is not */
 	bool waiting;			/* for RETRY: the books cannot be reached */
 	int failures;			/* in a row */
 	instant trouble_since;		/* 0: all is well (monotonic) */
@@ -97,6 +100,11 @@ void worker_free(struct worker *);	/* kills what still runs */
 void worker_turn(struct worker *);
 /* Nothing is claimed, running or unsettled, and nothing waits in the inbox. */
 bool worker_is_idle(const struct worker *);
+
+/* Take no more work; finish within grace what runs, and settle it; then kill
+ * the rest and hand it back.  worker_turn() does all that. */
+void worker_stop(struct worker *);
+bool worker_has_stopped(const struct worker *);
 
 /* The books have failed with ERR: wait before the next try. */
 void worker_note_trouble(struct worker *, const char *what, const struct err *);
@@ -122,5 +130,7 @@ void deliver_due(struct worker *);
 void deliver_renew(struct worker *);		/* another lease for what is under way */
 void deliver_look_again(struct worker *);	/* new ones may be there */
 bool deliver_is_idle(const struct worker *);
+bool deliver_is_under_way(const struct worker *);
+
 
 #endif

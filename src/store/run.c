@@ -262,13 +262,14 @@ run_queued_jobs(PGconn *conn, int64_t run, struct fired_jobs *jobs, struct err *
 	PGresult *r;
 
 	snprintf(id, sizeof id, "%" PRId64, run);
-	r = pg_exec(conn, "select id, kind, queue from tocsin.job"
+	r = pg_exec(conn, "select id, kind, queue, name from tocsin.job"
 	    " where run_id = $1 and state = 'queued' order by id", 1, params, err);
 	if (!r)
 		return -1;
 	for (int i = 0; i < PQntuples(r); i++) {
 		struct fired_job job = { { run, (int)row_number(r, i, 0) },
-			(enum kind)kind_find(PQgetvalue(r, i, 1)), row_text_dup(r, i, 2) };
+			(enum kind)kind_find(PQgetvalue(r, i, 1)), row_text_dup(r, i, 2),
+			row_text_dup(r, i, 3) };
 
 		vec_push(jobs, job);
 	}

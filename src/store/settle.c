@@ -281,7 +281,7 @@ static const char queue_fired[] =
     "update tocsin.job j set state = 'queued', queued_at = now()"
     " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
     " where j.run_id = k.run_id and j.id = k.id and j.state = 'waiting'"
-    " returning j.run_id, j.id, j.kind, j.queue";
+    " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
 static const char move_events[] =
     "update tocsin.event e set state = m.state, action = m.action,"
@@ -427,7 +427,7 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 	for (int i = 0; i < PQntuples(fired); i++) {
 		struct fired_job job = { read_key(fired, i),
 			(enum kind)kind_find(PQgetvalue(fired, i, 2)),
-			xstrdup(PQgetvalue(fired, i, 3)) };
+			xstrdup(PQgetvalue(fired, i, 3)), xstrdup(PQgetvalue(fired, i, 4)) };
 
 		vec_push(&ended->fired, job);
 	}
@@ -444,8 +444,10 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 void
 fired_jobs_done(struct fired_jobs *jobs)
 {
-	for (size_t i = 0; i < jobs->n; i++)
+	for (size_t i = 0; i < jobs->n; i++) {
 		free(jobs->at[i].queue);
+		free(jobs->at[i].name);
+	}
 	vec_done(jobs);
 }
 

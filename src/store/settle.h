@@ -79,7 +79,7 @@ void settle_say_end(struct pg *, const struct job_key *fired, size_t n_fired,
 struct fired_job {
 	struct job_key key;
 	enum kind kind;
-	char *queue;
+	char *queue, *name;
 };
 struct fired_jobs {
 	struct fired_job *at;

@@ -2,6 +2,8 @@
 #include "store/store.h"
 #include <stddef.h>
 #include "base/conf.h"
+#include "base/err.h"
+#include "base/uuid.h"
 #include "io/pg.h"
 #include "store/migrate.h"
 
@@ -46,4 +48,18 @@ store_open(const struct conf *conf, struct err *err)
 		conn = NULL;
 	}
 	return conn;
+}
+
+int
+store_installation(PGconn *conn, struct uuid *uuid, struct err *err)
+{
+	PGresult *r = pg_exec(conn, "select uuid from tocsin.installation", 0, NULL, err);
+	int rc = -1;
+
+	if (r && PQntuples(r) == 1)
+		rc = uuid_parse(PQgetvalue(r, 0, 0), uuid, err);
+	else if (r)
+		err_class(err, ERR_CONFIG, "the books have no name of their own: run 'tocsin init'");
+	PQclear(r);
+	return rc;
 }

@@ -7,6 +7,7 @@
 struct conf;
 struct err;
 struct pg_settings;
+struct uuid;
 
 /* Settings for a connection to the books; lends from CONF. */
 struct pg_settings store_settings(const struct conf *);
@@ -17,5 +18,8 @@ struct pg_settings store_engine_settings(const struct conf *);
  * version against this program's.  NULL with ERR.  PQfinish() ends it. */
 PGconn *store_connect(const struct conf *, struct err *);
 PGconn *store_open(const struct conf *, struct err *);
+
+/* What tells these books from all others; made by `tocsin init`. */
+int store_installation(PGconn *, struct uuid *, struct err *);
 
 #endif

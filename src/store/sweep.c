@@ -39,7 +39,7 @@ sweep_say(struct pg *pg, int64_t run, span lease)
 	    "  resend_at = now() + least($2::interval * power(2, least(j.resends + 1, 20)),"
 	    "   greatest(interval '1 hour', $2::interval))"
 	    " from c where j.run_id = c.run_id and j.id = c.id"
-	    " returning j.run_id, j.id, j.kind, j.queue", 2, params);
+	    " returning j.run_id, j.id, j.kind, j.queue, j.name", 2, params);
 	pg_say_prepared(pg,
 	    "with c as ("
 	    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
@@ -48,7 +48,7 @@ sweep_say(struct pg *pg, int64_t run, span lease)
 	    ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
 	    "  queued_at = now(), resend_at = now() + $2::interval"
 	    " from c where j.run_id = c.run_id and j.id = c.id"
-	    " returning j.run_id, j.id, j.kind, j.queue", 2, params);
+	    " returning j.run_id, j.id, j.kind, j.queue, j.name", 2, params);
 	pg_say_prepared(pg,
 	    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
 	    " from tocsin.run r join tocsin.job j on j.run_id = r.id"
@@ -61,7 +61,8 @@ read_again(const PGresult *r, struct swept *swept)
 {
 	for (int i = 0; i < PQntuples(r); i++) {
 		struct fired_job job = { { row_number(r, i, 0), (int)row_number(r, i, 1) },
-			(enum kind)kind_find(PQgetvalue(r, i, 2)), row_text_dup(r, i, 3) };
+			(enum kind)kind_find(PQgetvalue(r, i, 2)), row_text_dup(r, i, 3),
+			row_text_dup(r, i, 4) };
 
 		vec_push(&swept->again, job);
 	}

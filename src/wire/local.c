@@ -16,7 +16,7 @@ struct local {
 	struct timer *soon;
 	VEC(struct message *) queue;
 	size_t head;
-	VEC(struct message *) taken;	/* not acknowledged yet; the tag is the place */
+	VEC(struct message *) taken;	/* not acknowledged yet; the place */
 	VEC(struct confirm) unconfirmed;
 };
 
@@ -58,7 +58,7 @@ take(struct transport *transport)
 	if (local->head == local->queue.n)
 		local->head = local->queue.n = 0;
 	m->open = m->jobs.n;
-	m->tag = local->taken.n;
+	m->place = local->taken.n;
 	vec_push(&local->taken, m);
 	return m;
 }
@@ -69,8 +69,20 @@ ack(struct transport *transport, struct message *m)
 	struct local *local = (struct local *)transport;
 	struct message *last = local->taken.at[--local->taken.n];
 
-	local->taken.at[last->tag = m->tag] = last;
+	local->taken.at[last->place = m->place] = last;
 	message_free(m);
+}
+
+static const struct err *
+trouble(struct transport *transport)
+{
+	return NULL;
+}
+
+static bool
+close_nothing(struct transport *transport)
+{
+	return true;
 }
 
 static void
@@ -84,6 +96,8 @@ local_free(struct transport *transport)
 	for (size_t i = 0; i < local->taken.n; i++)
 		message_free(local->taken.at[i]);
 	vec_done(&local->taken);
+	for (size_t i = 0; i < local->unconfirmed.n; i++)
+		local->unconfirmed.at[i].confirmed(local->unconfirmed.at[i].arg, false);
 	vec_done(&local->unconfirmed);
 	timer_free(local->soon);
 	free(local);
@@ -94,7 +108,8 @@ transport_local(struct loop *loop)
 {
 	struct local *local = xcalloc(1, sizeof *local);
 
-	local->transport = (struct transport){ publish, take, ack, local_free };
+	local->transport = (struct transport){ publish, take, ack, trouble,
+		close_nothing, local_free };
 	local->loop = loop;
 	local->soon = timer_new(loop, confirm_all, local);
 	return &local->transport;

@@ -19,6 +19,8 @@ message_dup(const struct message *m)
 
 	for (size_t i = 0; i < m->jobs.n; i++)
 		vec_push(&copy->jobs, m->jobs.at[i]);
+	for (size_t i = 0; i < m->names.n; i++)
+		vec_push(&copy->names, xstrdup(m->names.at[i]));
 	return copy;
 }
 
@@ -28,6 +30,9 @@ message_free(struct message *m)
 	if (!m)
 		return;
 	vec_done(&m->jobs);
+	for (size_t i = 0; i < m->names.n; i++)
+		free(m->names.at[i]);
+	vec_done(&m->names);
 	free(m->queue);
 	free(m);
 }

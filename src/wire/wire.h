@@ -14,30 +14,43 @@
 #include "base/vec.h"
 #include "model/states.h"
 
+struct err;
 struct loop;
 
 struct message {
 	enum kind kind;			/* VARIABLE: one job; else one or more */
 	int64_t run;
 	VEC(int) jobs;
+	VEC(char *) names;		/* of the first jobs, for people */
 	char *queue;
-	/* Of a message that was delivered, for whoever works on it: */
-	uint64_t tag;			/* the transport's */
+	/* Of a message that was delivered: the transport's number of it, the
+	 * connection on which it came, its place among those handed over. */
+	uint64_t tag;
+	unsigned epoch;
+	size_t place;
 	size_t open;			/* jobs that are not settled yet */
 };
+/* A message names at most so many of its jobs. */
+enum { MESSAGE_NAMES = 5 };
+
 struct message *message_new(enum kind, int64_t run, const char *queue);
 struct message *message_dup(const struct message *);
 void message_free(struct message *);
 
 /* A transport begins with this struct. */
 struct transport {
-	/* MESSAGE is lent until CONFIRMED, which is called once, from the loop:
-	 * true when the message is safe, false when it must be sent again. */
+	/* MESSAGE is lent until CONFIRMED, which is called once, from the loop or
+	 * from free: true when it is safe, false when it must be sent again. */
 	void (*publish)(struct transport *, const struct message *,
 	    void (*confirmed)(void *arg, bool ok), void *arg);
 	/* The next message that has arrived, or NULL; the caller's until ack. */
 	struct message *(*take)(struct transport *);
 	void (*ack)(struct transport *, struct message *);	/* takes it */
+	/* What is wrong at present, lent; NULL: nothing is known to be. */
+	const struct err *(*trouble)(struct transport *);
+	/* Say goodbye: call it in each turn until it is true.  What was not
+	 * acknowledged is delivered to others then. */
+	bool (*close)(struct transport *);
 	void (*free)(struct transport *);
 };
 

@@ -1,0 +1,143 @@
+/* serve.c - the life of a worker daemon.
+ *
+ *	waiting for the books -> serving -> stopping -> saying goodbye
+ *
+ * The books come first: they say which installation's messages are ours.  From
+ * then on books and broker may come and go.  The first SIGTERM or SIGINT stops
+ * the worker as engine/stop.c tells, the second ends it at once. */
+#include "engine/serve.h"
+#include <signal.h>
+#include <stdlib.h>
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "engine/worker.h"
+#include "io/child.h"
+#include "io/loop.h"
+#include "store/store.h"
+#include "wire/amqp.h"
+
+struct daemon {
+	const struct serve_settings *set;
+	struct loop *loop;
+	struct timer *again;		/* look for the books */
+	int failures;
+	struct transport *transport;	/* the worker's */
+	struct worker *worker;		/* NULL: no books yet */
+	int signals;
+	struct err *err;
+	int rc;
+	bool failed;
+};
+
+static void
+signal_came(void *arg, int signum)
+{
+	struct daemon *d = arg;
+
+	d->signals++;
+	if (d->worker)
+		worker_stop(d->worker);
+}
+
+/* --- beginning --- */
+
+/* Enough for full batches and for all hands, little enough that slow variables
+ * do not wait here while another worker is idle. */
+static uint16_t
+prefetch(const struct conf *conf)
+{
+	return (uint16_t)(2 * conf->concurrency < 32 ? 32 : 2 * conf->concurrency);
+}
+
+static void
+fail(struct daemon *d, const struct err *err)
+{
+	*d->err = *err;
+	d->rc = -1;
+	d->failed = true;
+}
+
+static void
+begin(struct daemon *d, const struct uuid *installation)
+{
+	const struct conf *conf = d->set->conf;
+	struct worker_settings settings = { .loop = d->loop, .conf = conf };
+	struct amqp_wire wire = { .installation = *installation, .name = "tocsin worker",
+		.queues = d->set->queues, .n_queues = d->set->n_queues,
+		.prefetch = prefetch(conf) };
+	struct err err;
+
+	d->transport = settings.transport = transport_amqp(d->loop, conf, &wire, &err);
+	if (!d->transport) {
+		fail(d, &err);
+		return;
+	}
+	for (int i = 0; i < EXECUTOR_COUNT; i++)
+		settings.allowed[i] = d->set->allowed[i];
+	d->worker = worker_new(&settings);
+	log_info("worker is ready", "name", d->worker->name, "queue", d->set->queues[0],
+	    "queues", log_number((int64_t)d->set->n_queues),
+	    "concurrency", log_number(conf->concurrency));
+	loop_nudge(d->loop);
+}
+
+/* Nothing else happens yet, so this may wait. */
+static void
+look_for_books(void *arg)
+{
+	struct daemon *d = arg;
+	struct uuid installation;
+	struct err err;
+	PGconn *conn = store_open(d->set->conf, &err);
+	span wait = SECOND / 4 << (d->failures < 7 ? d->failures : 7);
+
+	if (conn && !store_installation(conn, &installation, &err))
+		begin(d, &installation);
+	else if (err.class != ERR_TEMPFAIL)
+		fail(d, &err);
+	else {
+		d->failures++;
+		log_warn("the books cannot be used, trying again", "while", "starting",
+		    "error", err.message, "failures", log_number(d->failures));
+		timer_start(d->again, wait / 2 + (span)(random() % (wait / 2)));
+	}
+	PQfinish(conn);
+}
+
+/* --- the whole life --- */
+
+static bool
+serve_turn(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->failed || d->signals > 1 || (d->signals && !d->worker))
+		return false;
+	if (!d->worker)
+		return true;
+	worker_turn(d->worker);
+	return !worker_has_stopped(d->worker) || !d->transport->close(d->transport);
+}
+
+int
+worker_serve(const struct serve_settings *set, struct err *err)
+{
+	static const int signals[] = { SIGTERM, SIGINT };
+	struct daemon d = { .set = set, .loop = loop_new(), .err = err };
+	struct loop_signal *watches[2];
+
+	child_adopt_descendants();
+	for (int i = 0; i < 2; i++)
+		watches[i] = loop_on_signal(d.loop, signals[i], signal_came, &d);
+	d.again = timer_new(d.loop, look_for_books, &d);
+	timer_start(d.again, 0);
+	loop_run(d.loop, serve_turn, &d);
+	if (d.worker)
+		worker_free(d.worker);
+	timer_free(d.again);
+	for (int i = 0; i < 2; i++)
+		loop_signal_free(watches[i]);
+	loop_free(d.loop);
+	return d.rc;
+}

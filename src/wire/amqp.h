@@ -1,0 +1,41 @@
+/* The transport that reaches other machines: Celery messages over AMQP.
+ *
+ * Two connections, for a broker under an alarm reads from no publisher: one
+ * publishes, one consumes.  They come back by themselves, with back-off; what
+ * was not confirmed when one broke is handed back to be sent again, and what
+ * was delivered and not acknowledged the broker delivers again.
+ *
+ * A queue is declared as Celery does it (exchange Q, direct; queue Q; both
+ * durable) before it is first used on a connection; one that was declared
+ * otherwise by somebody is used as it is.  A message of another installation
+ * is dropped; one that cannot be understood goes to "Q.parked", with the reason
+ * in its headers. */
+#ifndef WIRE_AMQP_H
+#define WIRE_AMQP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/uuid.h"
+#include "wire/wire.h"
+
+struct conf;
+struct err;
+struct loop;
+
+struct amqp_wire {
+	struct uuid installation;	/* ours */
+	const char *name;		/* of the connections, in the broker's listings */
+	const char *const *queues;	/* to consume from; N of them, none: publish only */
+	size_t n_queues;
+	uint16_t prefetch;		/* unacknowledged messages, of each queue */
+};
+
+/* NULL with ERR (ERR_CONFIG) if the broker's address is wrong.  CONF is lent,
+ * the rest copied. */
+struct transport *transport_amqp(struct loop *, const struct conf *,
+    const struct amqp_wire *, struct err *);
+
+/* Has the publishing connection ever been ready? */
+bool transport_amqp_connected(const struct transport *);
+
+#endif

@@ -1,0 +1,203 @@
+/* amqp_consume.c - messages in.
+ *
+ * Each queue has a consumer of its name.  What arrives is decoded at once: ours
+ * goes to the list that consume_take() hands over, what belongs to another
+ * installation is dropped, the rest is parked.  An acknowledgement counts only
+ * on the channel on which its message came: after a loss the broker delivers
+ * the message again, and the old number would be somebody else's. */
+#include <inttypes.h>
+#include <string.h>
+#include "base/log.h"
+#include "celery/job.h"
+#include "celery/message.h"
+#include "io/loop.h"
+#include "wire/amqp_inner.h"
+
+void
+consume_begin(struct wire *w)
+{
+	w->epoch++;
+	amqp_qos(w->in.amqp, WORK, w->prefetch);
+}
+
+void
+consume_queue_known(struct wire *w, struct wire_queue *q)
+{
+	struct amqp_consumer consumer = { .queue = q->name, .tag = q->name };
+
+	if (!w->closing)
+		amqp_consume(w->in.amqp, WORK, &consumer);
+}
+
+static struct wire_queue *
+queue_of(struct wire *w, amqp_bytes_t consumer)
+{
+	for (size_t i = 0; i < w->in.queues.n; i++) {
+		struct wire_queue *q = w->in.queues.at[i];
+
+		if (strlen(q->name) == consumer.len &&
+		    !memcmp(q->name, consumer.bytes, consumer.len))
+			return q;
+	}
+	return NULL;
+}
+
+void
+consume_cancelled(struct wire *w, amqp_bytes_t consumer)
+{
+	struct wire_queue *q = queue_of(w, consumer);
+
+	if (!q)
+		return;
+	log_warn("the broker gives us no more of a queue, it is declared again", "queue", q->name);
+	queue_forget(&w->in, q);
+}
+
+/* --- decoding --- */
+
+static const char *
+text_of(const amqp_basic_properties_t *p, amqp_flags_t flag, amqp_bytes_t b, struct arena *arena)
+{
+	return p->_flags & flag ? arena_strndup(arena, b.len ? b.bytes : "", b.len) : NULL;
+}
+
+static int
+read_envelope(const struct amqp_delivery *d, struct arena *arena, struct celery_envelope *e,
+    struct refusal *refusal)
+{
+	const amqp_basic_properties_t *p = d->properties;
+
+	if (!p)
+		return refuse(refusal, REFUSED_UNKNOWN, "its header cannot be decoded");
+	e->content_type = text_of(p, AMQP_BASIC_CONTENT_TYPE_FLAG, p->content_type, arena);
+	e->content_encoding = text_of(p, AMQP_BASIC_CONTENT_ENCODING_FLAG,
+	    p->content_encoding, arena);
+	e->correlation_id = text_of(p, AMQP_BASIC_CORRELATION_ID_FLAG, p->correlation_id, arena);
+	e->reply_to = text_of(p, AMQP_BASIC_REPLY_TO_FLAG, p->reply_to, arena);
+	e->expiration = text_of(p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration, arena);
+	e->priority = p->_flags & AMQP_BASIC_PRIORITY_FLAG ? p->priority : -1;
+	e->delivery_mode = p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG ? p->delivery_mode : -1;
+	e->body = d->body.len ? d->body.bytes : "";
+	e->body_len = d->body.len;
+	if (p->_flags & AMQP_BASIC_HEADERS_FLAG && !(e->headers = table_to_json(&p->headers)))
+		return refuse(refusal, REFUSED_UNKNOWN, "its headers are not UTF-8");
+	return 0;
+}
+
+/* The job that DELIVERY is about; -1 with the reason. */
+static int
+decode(const struct amqp_delivery *d, struct celery_job *job, struct refusal *refusal)
+{
+	struct celery_envelope e = { 0 };
+	struct celery_message m;
+	struct arena arena = { 0 };
+	int rc = -1;
+
+	celery_message_init(&m);
+	if (read_envelope(d, &arena, &e, refusal) || celery_decode(&m, &e, refusal) ||
+	    celery_job_decode(job, &m, refusal))
+		goto out;
+	rc = job->task <= TASK_EVENT ? 0 : refuse(refusal, REFUSED_UNREGISTERED,
+	    "this worker takes no '%s'", celery_task_name(job->task));
+out:
+	celery_message_done(&m);
+	json_decref(e.headers);
+	arena_done(&arena);
+	return rc;
+}
+
+/* Of another database, or of this one before it was made anew. */
+static void
+drop_foreign(struct wire *w, const char *queue, const struct celery_job *job, uint64_t tag)
+{
+	char uuid[UUID_TEXT];
+
+	/* A queue full of them is told of at 1, 2, 4, 8 ... */
+	w->foreign++;
+	if ((w->foreign & (w->foreign - 1)) == 0)
+		log_warn("messages of another installation are dropped", "queue", queue,
+		    "installation", uuid_format(&job->installation, uuid),
+		    "dropped", log_number((int64_t)w->foreign));
+	consume_ack_tag(w, w->epoch, tag);
+}
+
+void
+consume_delivered(struct wire *w, const struct amqp_delivery *d)
+{
+	struct wire_queue *q = queue_of(w, d->consumer);
+	struct celery_job job = { 0 };
+	struct refusal refusal;
+	struct message *m;
+
+	if (!q)
+		return;
+	if (decode(d, &job, &refusal))
+		park(w, q->name, d, &refusal);
+	else if (!uuid_equal(&job.installation, &w->installation))
+		drop_foreign(w, q->name, &job, d->tag);
+	else {
+		m = message_new((enum kind)job.task, job.run, q->name);
+		for (size_t i = 0; i < job.jobs.n; i++)
+			vec_push(&m->jobs, job.jobs.at[i]);
+		m->tag = d->tag;
+		m->epoch = w->epoch;
+		vec_push(&w->arrived, m);
+	}
+	celery_job_done(&job);
+}
+
+void
+consume_lost(struct wire *w)
+{
+	w->epoch++;
+	while (!fifo_is_empty(&w->arrived)) {
+		message_free(fifo_first(&w->arrived));
+		fifo_pop(&w->arrived);
+	}
+}
+
+/* --- handing over --- */
+
+struct message *
+consume_take(struct transport *transport)
+{
+	struct wire *w = (struct wire *)transport;
+	struct message *m;
+
+	if (fifo_is_empty(&w->arrived))
+		return NULL;
+	m = fifo_first(&w->arrived);
+	fifo_pop(&w->arrived);
+	m->open = m->jobs.n;
+	m->place = w->taken.n;
+	vec_push(&w->taken, m);
+	return m;
+}
+
+void
+consume_ack_tag(struct wire *w, unsigned epoch, uint64_t tag)
+{
+	if (epoch == w->epoch && w->in.up)
+		amqp_ack(w->in.amqp, WORK, tag, false);
+}
+
+void
+consume_ack(struct transport *transport, struct message *m)
+{
+	struct wire *w = (struct wire *)transport;
+	struct message *last = w->taken.at[--w->taken.n];
+
+	w->taken.at[last->place = m->place] = last;
+	consume_ack_tag(w, m->epoch, m->tag);
+	message_free(m);
+}
+
+void
+consume_free(struct wire *w)
+{
+	consume_lost(w);
+	vec_done(&w->arrived);
+	for (size_t i = 0; i < w->taken.n; i++)
+		message_free(w->taken.at[i]);
+	vec_done(&w->taken);
+}

@@ -1,0 +1,160 @@
+/* Between the files of the AMQP transport.  For nobody else.
+ *
+ *	amqp.c          the two connections, their back-off, their end
+ *	amqp_queue.c    queues are declared before they are used
+ *	amqp_publish.c  messages out: waiting, sent, confirmed
+ *	amqp_consume.c  messages in: decoded, handed over, acknowledged
+ *	amqp_park.c     what cannot be understood
+ *	amqp_table.c    AMQP's tables and JSON
+ */
+#ifndef WIRE_AMQP_INNER_H
+#define WIRE_AMQP_INNER_H
+
+#include <jansson.h>
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/vec.h"
+#include "celery/refusal.h"
+#include "io/amqp.h"
+#include "wire/amqp.h"
+
+enum { WORK = 1, SCRATCH = 2 };		/* channels; a refusal closes the second */
+
+struct wire;
+
+/* First in, first out; those before HEAD have gone. */
+#define FIFO(T) struct { T *at; size_t n, room, head; }
+#define fifo_is_empty(f) ((f)->head == (f)->n)
+#define fifo_first(f) ((f)->at[(f)->head])
+#define fifo_pop(f) do { \
+	if (++(f)->head == (f)->n) \
+		(f)->head = (f)->n = 0; \
+	else if ((f)->head >= 1024 && (f)->head * 2 >= (f)->n) { \
+		(f)->n -= (f)->head; \
+		memmove((f)->at, (f)->at + (f)->head, (f)->n * sizeof *(f)->at); \
+		(f)->head = 0; \
+	} \
+} while (0)
+
+/* A message on its way out: a job's, lent, or one that is parked. */
+struct parcel {
+	struct wire_queue *queue;
+	const struct message *message;
+	struct parked *parked;
+	void (*confirmed)(void *arg, bool ok);
+	void *arg;
+	span sent_at;			/* monotonic */
+	bool settled, returned;
+};
+
+/* How far a queue is declared on a connection.  What is refused is tried again
+ * one step lower. */
+enum queue_state {
+	QUEUE_UNKNOWN,
+	QUEUE_DECLARING,	/* with an exchange of its name */
+	QUEUE_PLAIN,		/* without */
+	QUEUE_PASSIVE,		/* it is somebody else's, and used as it is */
+	QUEUE_KNOWN,
+};
+
+struct wire_queue {
+	char *name;
+	enum queue_state state;
+	bool plain;			/* never has an exchange */
+	bool refused, held;		/* until the next try */
+	FIFO(struct parcel *) waiting;
+};
+
+/* A connection, and the queues that are used on it. */
+struct line {
+	struct wire *wire;
+	const char *what;		/* "publishing", for the log */
+	struct amqp *amqp;
+	struct timer *reconnect, *again;
+	int failures;			/* in a row */
+	bool up, was_up, over;
+	struct err err;			/* why it is not up */
+	bool failed;
+	VEC(struct wire_queue *) queues;
+	struct wire_queue *asking;	/* is being declared */
+	struct err queue_err;
+	bool queue_failed;
+	void (*queue_known)(struct wire *, struct wire_queue *);
+};
+
+struct wire {
+	struct transport transport;
+	struct loop *loop;
+	const struct conf *conf;
+	struct uuid installation;
+	char *name, *origin;
+	uint16_t prefetch;
+	bool consumes, closing;
+	struct line out, in;
+	/* Out: */
+	FIFO(struct parcel *) sent;	/* without a gap, from FIRST on */
+	uint64_t first;
+	struct timer *deadline;
+	bool blocked;
+	struct err blocked_err;
+	span unblocked_at;
+	/* In: */
+	unsigned epoch;			/* of the consuming channel */
+	FIFO(struct message *) arrived;
+	VEC(struct message *) taken;	/* not acknowledged yet */
+	VEC(struct parked *) parking;
+	uint64_t foreign;
+};
+
+/* amqp.c */
+/* End the connection at once, for ERR; it will come again. */
+void line_break(struct line *, const struct err *);
+
+/* amqp_queue.c */
+struct wire_queue *queue_find(struct line *, const char *name);
+struct wire_queue *queue_get(struct line *, const char *name, bool plain);
+void queue_forget(struct line *, struct wire_queue *);	/* declare it (again) */
+void queue_forget_all(struct line *);	/* the connection is new, or has gone */
+void queue_declare_next(struct line *);
+void queue_answered(struct line *, const struct amqp_answer *);
+void queue_refused(struct line *, int code, const struct err *);
+void queue_try_again(struct line *);	/* those that were refused, or held */
+void queue_free_all(struct line *);
+
+/* amqp_publish.c */
+void publish_parcel(struct wire *, struct parcel *);
+void publish_begin(struct wire *);		/* the connection is ready */
+void publish_flush(struct wire *);
+void publish_queue_known(struct wire *, struct wire_queue *);
+void publish_confirmed(struct wire *, uint64_t tag, bool multiple, bool ack);
+void publish_returned(struct wire *, const struct amqp_return *);
+void publish_blocked(struct wire *, const char *reason);
+void publish_lost(struct wire *);		/* the connection has gone */
+void publish_overdue(void *arg);
+void publish_free(struct wire *);
+
+/* amqp_consume.c */
+void consume_begin(struct wire *);
+void consume_queue_known(struct wire *, struct wire_queue *);
+void consume_cancelled(struct wire *, amqp_bytes_t consumer);
+void consume_delivered(struct wire *, const struct amqp_delivery *);
+void consume_lost(struct wire *);	/* deliveries of before are the broker's again */
+struct message *consume_take(struct transport *);
+void consume_ack(struct transport *, struct message *);
+void consume_ack_tag(struct wire *, unsigned epoch, uint64_t tag);
+void consume_free(struct wire *);
+
+/* amqp_park.c */
+void park(struct wire *, const char *queue, const struct amqp_delivery *,
+    const struct refusal *);
+/* The properties of a parked message, and its body. */
+void parked_describe(const struct parked *, bool with_headers, struct arena *,
+    amqp_basic_properties_t *, struct amqp_message *);
+void park_free_all(struct wire *);
+
+/* amqp_table.c */
+amqp_table_t table_of_json(const json_t *object, struct arena *);
+/* NULL: a name or a text is no UTF-8. */
+json_t *table_to_json(const amqp_table_t *);
+
+#endif

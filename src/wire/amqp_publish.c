@@ -1,0 +1,257 @@
+/* amqp_publish.c - messages out.
+ *
+ * A message waits at its queue until that is declared and the connection takes
+ * more; then it is sent, persistent and mandatory, and stands in the list of
+ * what was sent until the broker has confirmed it.  A message that nobody
+ * confirms, or that comes back, is handed back to be sent again. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/conf.h"
+#include "base/log.h"
+#include "celery/job.h"
+#include "celery/message.h"
+#include "io/loop.h"
+#include "wire/amqp_inner.h"
+
+enum { WINDOW = 4096 };			/* unconfirmed messages */
+#define AFTER_NACK (SECOND / 4)
+
+static void
+end_parcel(struct parcel *p, bool ok)
+{
+	p->settled = true;
+	p->confirmed(p->arg, ok);
+}
+
+/* --- sending --- */
+
+static void
+describe_job(const struct wire *w, const struct message *m, struct arena *arena,
+    struct celery_envelope *e, amqp_basic_properties_t *props, struct amqp_message *out)
+{
+	struct celery_job job = { .task = (enum celery_task)m->kind,
+		.installation = w->installation, .run = m->run };
+
+	job.jobs.at = m->jobs.at;	/* lent */
+	job.jobs.n = m->jobs.n;
+	celery_job_encode(&job, (const char *const *)m->names.at, m->names.n, w->origin, e);
+	props->_flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_CONTENT_ENCODING_FLAG |
+	    AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
+	    AMQP_BASIC_CORRELATION_ID_FLAG | AMQP_BASIC_REPLY_TO_FLAG;
+	props->content_type = amqp_cstring_bytes(e->content_type);
+	props->content_encoding = amqp_cstring_bytes(e->content_encoding);
+	props->headers = table_of_json(e->headers, arena);
+	props->delivery_mode = (uint8_t)e->delivery_mode;
+	props->correlation_id = amqp_cstring_bytes(e->correlation_id);
+	props->reply_to = amqp_cstring_bytes(e->reply_to);
+	if (e->priority >= 0) {
+		props->_flags |= AMQP_BASIC_PRIORITY_FLAG;
+		props->priority = (uint8_t)e->priority;
+	}
+	out->body = e->body;
+	out->len = e->body_len;
+}
+
+/* The message id is its number: a return names it by that. */
+static uint64_t
+send(struct wire *w, struct parcel *p, bool with_headers, struct err *err)
+{
+	char number[24];
+	amqp_basic_properties_t props = { 0 };
+	struct amqp_message out = { .exchange = "", .routing_key = p->queue->name,
+		.mandatory = true, .properties = &props };
+	struct celery_envelope e = { 0 };
+	struct arena arena = { 0 };
+	uint64_t tag;
+
+	if (p->message)
+		describe_job(w, p->message, &arena, &e, &props, &out);
+	else
+		parked_describe(p->parked, with_headers, &arena, &props, &out);
+	snprintf(number, sizeof number, "%" PRIu64, w->first + (w->sent.n - w->sent.head));
+	props._flags |= AMQP_BASIC_MESSAGE_ID_FLAG;
+	props.message_id = amqp_cstring_bytes(number);
+	tag = amqp_publish(w->out.amqp, WORK, &out, err);
+	if (p->message)
+		celery_envelope_done(&e);
+	arena_done(&arena);
+	return tag;
+}
+
+static bool
+may_send(const struct wire *w)
+{
+	return w->out.up && !w->closing && !amqp_is_full(w->out.amqp) &&
+	    w->sent.n - w->sent.head < WINDOW;
+}
+
+static void
+flush_queue(struct wire *w, struct wire_queue *q)
+{
+	struct err err;
+
+	while (!fifo_is_empty(&q->waiting) && q->state == QUEUE_KNOWN && !q->held && may_send(w)) {
+		struct parcel *p = fifo_first(&q->waiting);
+
+		if (!send(w, p, true, &err) && (!p->parked || !send(w, p, false, &err))) {
+			log_error("a message cannot be sent", "queue", q->name,
+			    "error", err.message);
+			q->held = true;
+			timer_start(w->out.again, 30 * SECOND);
+			return;
+		}
+		fifo_pop(&q->waiting);
+		p->sent_at = clock_monotonic();
+		if (fifo_is_empty(&w->sent))
+			timer_start(w->deadline, w->conf->confirm_timeout);
+		vec_push(&w->sent, p);
+	}
+}
+
+void
+publish_flush(struct wire *w)
+{
+	for (size_t i = 0; i < w->out.queues.n && may_send(w); i++)
+		flush_queue(w, w->out.queues.at[i]);
+}
+
+void
+publish_queue_known(struct wire *w, struct wire_queue *q)
+{
+	flush_queue(w, q);
+}
+
+void
+publish_parcel(struct wire *w, struct parcel *p)
+{
+	vec_push(&p->queue->waiting, p);
+	if (p->queue->state == QUEUE_UNKNOWN)
+		queue_declare_next(&w->out);
+	flush_queue(w, p->queue);
+}
+
+void
+publish_begin(struct wire *w)
+{
+	w->first = 1;
+	amqp_want_confirms(w->out.amqp, WORK);
+}
+
+/* --- what becomes of it --- */
+
+void
+publish_confirmed(struct wire *w, uint64_t tag, bool multiple, bool ack)
+{
+	size_t at = w->sent.head + (size_t)(tag - w->first);
+
+	if (tag < w->first || at >= w->sent.n)
+		return;
+	/* Whoever is told may send more, which moves the list but not its order. */
+	for (size_t i = multiple ? w->sent.head : at; i <= at; i++) {
+		struct parcel *p = w->sent.at[i];
+
+		if (p->settled)
+			continue;
+		if (!ack) {
+			p->queue->held = true;
+			timer_start(w->out.again, AFTER_NACK);
+		}
+		end_parcel(p, ack && !p->returned);
+	}
+	while (!fifo_is_empty(&w->sent) && fifo_first(&w->sent)->settled) {
+		free(fifo_first(&w->sent));
+		fifo_pop(&w->sent);
+		w->first++;
+	}
+	publish_flush(w);
+}
+
+void
+publish_returned(struct wire *w, const struct amqp_return *r)
+{
+	char number[24] = "";
+	size_t n = r->properties ? r->properties->message_id.len : 0, at;
+	uint64_t tag;
+
+	if (n && n < sizeof number)
+		memcpy(number, r->properties->message_id.bytes, n);
+	tag = strtoull(number, NULL, 10);
+	at = w->sent.head + (size_t)(tag - w->first);
+	if (tag < w->first || at >= w->sent.n)
+		return;
+	w->sent.at[at]->returned = true;
+	log_warn("a message came back, its queue is declared again",
+	    "queue", w->sent.at[at]->queue->name, "error", r->text);
+	queue_forget(&w->out, w->sent.at[at]->queue);
+}
+
+void
+publish_blocked(struct wire *w, const char *reason)
+{
+	w->blocked = reason != NULL;
+	if (reason) {
+		log_warn("the broker takes no messages", "reason", reason);
+		err_class(&w->blocked_err, ERR_TEMPFAIL, "the broker takes no messages: %s", reason);
+		return;
+	}
+	log_info("the broker takes messages again");
+	w->unblocked_at = clock_monotonic();
+	if (!fifo_is_empty(&w->sent))
+		timer_start(w->deadline, w->conf->confirm_timeout);
+	publish_flush(w);
+}
+
+void
+publish_lost(struct wire *w)
+{
+	timer_stop(w->deadline);
+	w->blocked = false;
+	while (!fifo_is_empty(&w->sent)) {
+		struct parcel *p = fifo_first(&w->sent);
+
+		fifo_pop(&w->sent);
+		if (!p->settled)
+			end_parcel(p, false);
+		free(p);
+	}
+}
+
+/* The oldest message has waited for its confirm for long enough, or nearly. */
+void
+publish_overdue(void *arg)
+{
+	struct wire *w = arg;
+	span since, now = clock_monotonic();
+	struct err err;
+
+	if (fifo_is_empty(&w->sent) || w->blocked)
+		return;
+	since = fifo_first(&w->sent)->sent_at;
+	if (since < w->unblocked_at)
+		since = w->unblocked_at;
+	if (now < since + w->conf->confirm_timeout) {
+		timer_start(w->deadline, since + w->conf->confirm_timeout - now);
+		return;
+	}
+	err_class(&err, ERR_TEMPFAIL, "the broker has not confirmed a message in time "
+	    "(confirm_timeout)");
+	line_break(&w->out, &err);
+}
+
+void
+publish_free(struct wire *w)
+{
+	publish_lost(w);
+	for (size_t i = 0; i < w->out.queues.n; i++) {
+		struct wire_queue *q = w->out.queues.at[i];
+
+		while (!fifo_is_empty(&q->waiting)) {
+			end_parcel(fifo_first(&q->waiting), false);
+			free(fifo_first(&q->waiting));
+			fifo_pop(&q->waiting);
+		}
+	}
+	vec_done(&w->sent);
+	timer_free(w->deadline);
+}

@@ -1,0 +1,143 @@
+/* amqp_table.c - AMQP's tables are JSON objects with finer numbers.
+ *
+ * Out: an integer is I where it fits, else l; null is V.  In: what JSON has no
+ * word for (a time, a decimal) becomes the number that it is. */
+#include <math.h>
+#include <string.h>
+#include "wire/amqp_inner.h"
+
+static amqp_field_value_t
+field_of_json(const json_t *v, struct arena *arena)
+{
+	amqp_field_value_t f = { .kind = AMQP_FIELD_KIND_VOID };
+	json_int_t n;
+
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		f.kind = AMQP_FIELD_KIND_TABLE;
+		f.value.table = table_of_json(v, arena);
+		break;
+	case JSON_ARRAY:
+		f.kind = AMQP_FIELD_KIND_ARRAY;
+		f.value.array.num_entries = (int)json_array_size(v);
+		f.value.array.entries = arena_alloc(arena,
+		    (json_array_size(v) + 1) * sizeof *f.value.array.entries);
+		for (size_t i = 0; i < json_array_size(v); i++)
+			f.value.array.entries[i] = field_of_json(json_array_get(v, i), arena);
+		break;
+	case JSON_STRING:
+		f.kind = AMQP_FIELD_KIND_UTF8;
+		f.value.bytes.len = json_string_length(v);
+		f.value.bytes.bytes = arena_strndup(arena, json_string_value(v),
+		    json_string_length(v));
+		break;
+	case JSON_INTEGER:
+		n = json_integer_value(v);
+		f.kind = n >= INT32_MIN && n <= INT32_MAX ? AMQP_FIELD_KIND_I32 :
+		    AMQP_FIELD_KIND_I64;
+		if (f.kind == AMQP_FIELD_KIND_I32)
+			f.value.i32 = (int32_t)n;
+		else
+			f.value.i64 = n;
+		break;
+	case JSON_REAL:
+		f.kind = AMQP_FIELD_KIND_F64;
+		f.value.f64 = json_real_value(v);
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		f.kind = AMQP_FIELD_KIND_BOOLEAN;
+		f.value.boolean = json_is_true(v);
+		break;
+	case JSON_NULL:
+		break;
+	}
+	return f;
+}
+
+amqp_table_t
+table_of_json(const json_t *object, struct arena *arena)
+{
+	amqp_table_t t = { 0 };
+	const char *key;
+	json_t *v;
+
+	t.entries = arena_alloc(arena, (json_object_size(object) + 1) * sizeof *t.entries);
+	json_object_foreach((json_t *)object, key, v) {
+		t.entries[t.num_entries].key = amqp_cstring_bytes(
+		    arena_strndup(arena, key, strlen(key)));
+		t.entries[t.num_entries++].value = field_of_json(v, arena);
+	}
+	return t;
+}
+
+static json_t *field_to_json(const amqp_field_value_t *);
+
+static json_t *
+array_to_json(const amqp_array_t *array)
+{
+	json_t *out = json_array();
+
+	for (int i = 0; i < array->num_entries; i++)
+		if (json_array_append_new(out, field_to_json(&array->entries[i]))) {
+			json_decref(out);
+			return NULL;
+		}
+	return out;
+}
+
+static json_t *
+real_to_json(double x)
+{
+	return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *
+field_to_json(const amqp_field_value_t *f)
+{
+	switch (f->kind) {
+	case AMQP_FIELD_KIND_BOOLEAN: return json_boolean(f->value.boolean);
+	case AMQP_FIELD_KIND_I8: return json_integer(f->value.i8);
+	case AMQP_FIELD_KIND_U8: return json_integer(f->value.u8);
+	case AMQP_FIELD_KIND_I16: return json_integer(f->value.i16);
+	case AMQP_FIELD_KIND_U16: return json_integer(f->value.u16);
+	case AMQP_FIELD_KIND_I32: return json_integer(f->value.i32);
+	case AMQP_FIELD_KIND_U32: return json_integer(f->value.u32);
+	case AMQP_FIELD_KIND_I64: return json_integer(f->value.i64);
+	case AMQP_FIELD_KIND_U64:
+	case AMQP_FIELD_KIND_TIMESTAMP:
+		return f->value.u64 <= INT64_MAX ? json_integer((json_int_t)f->value.u64) :
+		    json_real((double)f->value.u64);
+	case AMQP_FIELD_KIND_F32: return real_to_json((double)f->value.f32);
+	case AMQP_FIELD_KIND_F64: return real_to_json(f->value.f64);
+	case AMQP_FIELD_KIND_DECIMAL:
+		return real_to_json(f->value.decimal.value / pow(10, f->value.decimal.decimals));
+	case AMQP_FIELD_KIND_UTF8:
+	case AMQP_FIELD_KIND_BYTES:
+		return json_stringn(f->value.bytes.len ? f->value.bytes.bytes : "",
+		    f->value.bytes.len);
+	case AMQP_FIELD_KIND_ARRAY: return array_to_json(&f->value.array);
+	case AMQP_FIELD_KIND_TABLE: return table_to_json(&f->value.table);
+	default: return json_null();
+	}
+}
+
+json_t *
+table_to_json(const amqp_table_t *t)
+{
+	json_t *out = json_object();
+
+	for (int i = 0; i < t->num_entries; i++) {
+		const amqp_table_entry_t *e = &t->entries[i];
+		char key[256];
+		size_t n = e->key.len < sizeof key ? e->key.len : sizeof key - 1;
+
+		memcpy(key, e->key.bytes, n);
+		key[n] = '\0';
+		if (json_object_set_new(out, key, field_to_json(&e->value))) {
+			json_decref(out);
+			return NULL;
+		}
+	}
+	return out;
+}
