@@ -150,7 +150,7 @@ static int
 push(struct socket *s, struct err *err)
 {
 	struct bytes *b = NULL;
-	size_t sent = 0;
+	size_t sent = 0, more;
 
 	while (sent < TURN && (b = outgoing(s, err)) && bytes_len(b)) {
 		ssize_t n = send(s->fd, bytes_at(b), bytes_len(b), MSG_NOSIGNAL);
@@ -167,8 +167,9 @@ push(struct socket *s, struct err *err)
 	}
 	if (!b)
 		return -1;
-	if (s->watch)
-		watch_set(s->watch, WATCH_READ | (bytes_len(b) ? WATCH_WRITE : 0));
+	/* Under TLS what is still to be encrypted waits, too. */
+	more = s->stage == CONNECTED ? waiting(s) : bytes_len(b);
+	watch_set(s->watch, WATCH_READ | (more ? WATCH_WRITE : 0));
 	return 0;
 }
 
