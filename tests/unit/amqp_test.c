@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include <amqp_framing.h>
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/amqp_frame.h"
@@ -215,5 +214,5 @@ main(void)
 		cmocka_unit_test(bytes_come_out_as_they_went_in),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("amqp", tests, NULL, NULL);
 }
