@@ -12,7 +12,8 @@
 static amqp_bytes_t
 lent(const struct bytes *b)
 {
-	return (amqp_bytes_t){ bytes_len(b), bytes_at(b) };
+	/* An empty one has a place, too: NULL is a trap for whoever copies it. */
+	return (amqp_bytes_t){ bytes_len(b), bytes_len(b) ? bytes_at(b) : (void *)"" };
 }
 
 static void
@@ -153,13 +154,10 @@ closed_by_broker(struct amqp *a, int n, const amqp_channel_close_t *close, struc
 {
 	bool told = a->channels[n].state != CHANNEL_CLOSING;
 	char *text = amqp_text(close->reply_text);
-	const char *method = amqp_method_name((amqp_method_number_t)close->class_id << 16 |
-	    close->method_id);
 	struct err why;
 
 	amqp_say(a, n, AMQP_CHANNEL_CLOSE_OK_METHOD, &(amqp_channel_close_ok_t){ 0 });
-	err_set(&why, "%s%s%s (code %d)", text, method ? ", at " : "", method ? method : "",
-	    close->reply_code);
+	err_set(&why, "%s (code %d)", text, close->reply_code);
 	free(text);
 	if (a->state == AMQP_PREPARING) {
 		*err = why;

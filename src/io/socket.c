@@ -1,16 +1,10 @@
 /* socket.c - non-blocking TCP, perhaps with TLS.
  *
  * Two ways lead in, ready_for() when the network has something, and
- * flush_turn() just before the loop waits again; a timer moves a silent
- * connect() on to the next address.  Whoever hears of an event may free the
- * socket: after each, we look whether it is over. */
+ * flush_turn() just before the loop waits again.  Whoever hears of an event may
+ * free the socket: after each, we look whether it is over. */
 #include "io/socket.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +13,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/bytes.h"
+#include "io/dial.h"
 #include "io/loop.h"
 #include "io/tls.h"
 
@@ -27,35 +22,25 @@ enum {
 	TURN = 1 << 20,			/* bytes each way before others have their turn */
 };
 
-enum stage { RESOLVING, CONNECTING, SHAKING_HANDS, CONNECTED };
+enum stage { DIALLING, SHAKING_HANDS, CONNECTED };
 
 struct socket {
 	struct loop *loop;
 	char *host, *ca_file;
-	int port;
-	span patience;
 	bool with_tls, tls_insecure;
 	const struct socket_events *events;
 	void *arg;
 	enum stage stage;
-	struct addrinfo *addresses, *address;	/* all, and the one being tried */
-	char where[INET6_ADDRSTRLEN];
+	struct dial *dial;
 	int fd;
 	struct watch *watch;
-	struct timer *next;		/* try the next address; or tell of DOOM */
 	uv_prepare_t flush;		/* runs before the loop waits */
-	uv_getaddrinfo_t *resolving;
 	struct tls *tls;
 	struct bytes in, out, cipher;
-	bool doomed;
-	struct err doom;
 	bool over;			/* nothing more is told */
 	bool freed;
 	int busy;
 };
-
-static void ready_for(void *arg, int events);
-static void try_address(struct socket *);
 
 /* --- the end --- */
 
@@ -81,13 +66,7 @@ static void
 destroy(struct socket *s)
 {
 	disconnect(s);
-	if (s->resolving) {
-		s->resolving->data = NULL;	/* its callback frees it */
-		uv_cancel((uv_req_t *)s->resolving);
-	}
-	if (s->addresses)
-		uv_freeaddrinfo(s->addresses);
-	timer_free(s->next);
+	dial_free(s->dial);
 	bytes_done(&s->in);
 	bytes_done(&s->out);
 	bytes_done(&s->cipher);
@@ -113,7 +92,6 @@ fail(struct socket *s, const struct err *err)
 	s->over = true;
 	disconnect(s);
 	uv_prepare_stop(&s->flush);
-	timer_stop(s->next);
 	s->events->closed(s->arg, &copy);
 }
 
@@ -150,7 +128,7 @@ static int
 push(struct socket *s, struct err *err)
 {
 	struct bytes *b = NULL;
-	size_t sent = 0;
+	size_t sent = 0, more;
 
 	while (sent < TURN && (b = outgoing(s, err)) && bytes_len(b)) {
 		ssize_t n = send(s->fd, bytes_at(b), bytes_len(b), MSG_NOSIGNAL);
@@ -167,8 +145,9 @@ push(struct socket *s, struct err *err)
 	}
 	if (!b)
 		return -1;
-	if (s->watch)
-		watch_set(s->watch, WATCH_READ | (bytes_len(b) ? WATCH_WRITE : 0));
+	/* Under TLS what is still to be encrypted waits, too. */
+	more = s->stage == CONNECTED ? waiting(s) : bytes_len(b);
+	watch_set(s->watch, WATCH_READ | (more ? WATCH_WRITE : 0));
 	return 0;
 }
 
@@ -179,7 +158,7 @@ flush(struct socket *s)
 {
 	struct err err;
 
-	if (s->over || s->fd < 0 || s->stage < SHAKING_HANDS || !push(s, &err))
+	if (s->over || s->fd < 0 || !push(s, &err))
 		return;
 	/* The peer may have said why it closes. */
 	receive(s);
@@ -293,16 +272,36 @@ receive(struct socket *s)
 	}
 }
 
-/* --- connecting --- */
+/* --- the loop calls --- */
 
 static void
-begin_stream(struct socket *s)
+ready_for(void *arg, int events)
+{
+	struct socket *s = arg;
+
+	if (s->over)
+		return;
+	s->busy++;
+	if (events & WATCH_READ)
+		receive(s);
+	if (events & WATCH_WRITE)
+		flush(s);
+	leave(s);
+}
+
+static void
+begin_stream(struct socket *s, int fd)
 {
 	struct err err;
 
-	timer_stop(s->next);
-	s->stage = s->with_tls ? SHAKING_HANDS : CONNECTED;
+	s->fd = fd;
+	s->watch = watch_new(s->loop, fd, ready_for, s);
+	if (!s->watch) {
+		fail_with(s, "cannot watch the connection", EMFILE);
+		return;
+	}
 	watch_set(s->watch, WATCH_READ);
+	s->stage = s->with_tls ? SHAKING_HANDS : CONNECTED;
 	if (!s->with_tls) {
 		s->events->connected(s->arg);
 		return;
@@ -314,151 +313,16 @@ begin_stream(struct socket *s)
 		fail(s, &err);
 }
 
-/* This address is of no use; ERROR says why. */
 static void
-next_address(struct socket *s, int error)
-{
-	disconnect(s);
-	s->address = s->address->ai_next;
-	if (s->address)
-		try_address(s);
-	else
-		fail_with(s, "cannot connect", error);
-}
-
-static int
-start_connect(struct socket *s)
-{
-	struct addrinfo *a = s->address;
-	int on = 1;
-
-	s->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0)
-		return -1;
-	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	if (connect(s->fd, a->ai_addr, a->ai_addrlen) && errno != EINPROGRESS)
-		return -1;
-	s->watch = watch_new(s->loop, s->fd, ready_for, s);
-	if (!s->watch) {
-		errno = EMFILE;
-		return -1;
-	}
-	watch_set(s->watch, WATCH_WRITE);
-	return 0;
-}
-
-static void
-try_address(struct socket *s)
-{
-	struct addrinfo *a = s->address;
-
-	s->stage = CONNECTING;
-	if (getnameinfo(a->ai_addr, a->ai_addrlen, s->where, sizeof s->where, NULL, 0,
-	    NI_NUMERICHOST))
-		s->where[0] = '\0';
-	if (start_connect(s)) {
-		next_address(s, errno);
-		return;
-	}
-	if (a->ai_next)
-		timer_start(s->next, s->patience);
-}
-
-static void
-next_fired(void *arg)
+dialled(void *arg, int fd, const struct err *err)
 {
 	struct socket *s = arg;
 
 	s->busy++;
-	if (s->doomed)
-		fail(s, &s->doom);
-	else if (!s->over && s->stage == CONNECTING)
-		next_address(s, ETIMEDOUT);
-	leave(s);
-}
-
-static void
-resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *addresses)
-{
-	struct socket *s = req->data;
-	int n = 0;
-
-	free(req);
-	if (!s) {
-		uv_freeaddrinfo(addresses);
-		return;
-	}
-	s->busy++;
-	s->resolving = NULL;
-	s->address = s->addresses = addresses;
-	for (struct addrinfo *a = addresses; a; a = a->ai_next)
-		n++;
-	if (status || !addresses) {
-		struct err err;
-
-		err_class(&err, ERR_TEMPFAIL, "the name cannot be found: %s",
-		    status ? uv_strerror(status) : "no address");
-		fail(s, &err);
-	} else {
-		s->patience /= n;
-		try_address(s);
-	}
-	leave(s);
-}
-
-static void
-resolve(struct socket *s)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-	char port[16];
-	int rc;
-
-	snprintf(port, sizeof port, "%d", s->port);
-	s->resolving = xcalloc(1, sizeof *s->resolving);
-	s->resolving->data = s;
-	rc = uv_getaddrinfo(loop_uv(s->loop), s->resolving, resolved, s->host, port, &hints);
-	if (rc == 0)
-		return;
-	free(s->resolving);
-	s->resolving = NULL;
-	s->doomed = err_class(&s->doom, ERR_CONFIG, "the name cannot be found: %s",
-	    uv_strerror(rc));
-	timer_start(s->next, 0);
-}
-
-/* --- the loop calls --- */
-
-static void
-connect_ended(struct socket *s)
-{
-	socklen_t len = sizeof(int);
-	int error = 0;
-
-	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len))
-		error = errno;
-	if (error)
-		next_address(s, error);
+	if (err)
+		fail(s, err);
 	else
-		begin_stream(s);
-}
-
-static void
-ready_for(void *arg, int events)
-{
-	struct socket *s = arg;
-
-	if (s->over)
-		return;
-	s->busy++;
-	if (s->stage == CONNECTING) {
-		connect_ended(s);
-	} else {
-		if (events & WATCH_READ)
-			receive(s);
-		if (events & WATCH_WRITE)
-			flush(s);
-	}
+		begin_stream(s, fd);
 	leave(s);
 }
 
@@ -472,18 +336,15 @@ socket_new(struct loop *loop, const struct socket_settings *settings,
 
 	s->loop = loop;
 	s->host = xstrdup(settings->host);
-	s->port = settings->port;
-	s->patience = settings->patience;
 	s->with_tls = settings->tls;
 	s->ca_file = xstrdup(settings->ca_file);
 	s->tls_insecure = settings->tls_insecure;
 	s->events = events;
 	s->arg = arg;
 	s->fd = -1;
-	s->next = timer_new(loop, next_fired, s);
 	uv_prepare_init(loop_uv(loop), &s->flush);
 	s->flush.data = s;
-	resolve(s);
+	s->dial = dial_new(loop, s->host, settings->port, settings->patience, dialled, s);
 	return s;
 }
 
@@ -542,14 +403,9 @@ socket_read_now(struct socket *s)
 const char *
 socket_stage(const struct socket *s)
 {
-	static char text[64];
-
 	switch (s->stage) {
-	case RESOLVING:
-		return "looking up its name";
-	case CONNECTING:
-		snprintf(text, sizeof text, "connecting to %s", s->where);
-		return text;
+	case DIALLING:
+		return dial_stage(s->dial);
 	case SHAKING_HANDS:
 		return "agreeing on TLS";
 	default:

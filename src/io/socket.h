@@ -20,7 +20,7 @@ struct socket;
 struct socket_settings {
 	const char *host;
 	int port;
-	span patience;			/* for all addresses but the last */
+	span patience;			/* as in io/dial.h */
 	bool tls;
 	const char *ca_file;		/* NULL: the certificates that the system trusts */
 	bool tls_insecure;		/* verify neither certificate nor name */
@@ -47,6 +47,6 @@ size_t socket_backlog(const struct socket *);	/* written, and not yet taken by t
 
 void socket_send_now(struct socket *);	/* as much as goes, before socket_free() */
 void socket_read_now(struct socket *);	/* events may come from within */
-const char *socket_stage(const struct socket *);	/* "connecting to 127.0.0.1", ... */
+const char *socket_stage(const struct socket *);	/* "connecting to 127.0.0.1", ...; lent */
 
 #endif
