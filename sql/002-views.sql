@@ -1,11 +1,11 @@
 -- Views in schema public that carry the names and columns of the system whose
 -- queries people already have.  Where something else bears a name, it is left
--- alone.
+-- alone; where there is no schema public, nobody would find them.
 
 create function tocsin.public_view(name text, query text) returns void
 language plpgsql as $$
 begin
-	if to_regclass('public.' || quote_ident(name)) is null then
+	if to_regnamespace('public') is not null and to_regclass('public.' || quote_ident(name)) is null then
 		execute format('create view public.%I with (security_barrier) as %s', name, query);
 	end if;
 end

@@ -1,9 +1,12 @@
 /* main.c - which command it is, and how it ended. */
+#include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -19,13 +22,40 @@ static void
 complain(const char *who, const struct err *err)
 {
 	char *text = log_redact(err->message);
+	struct str line = STR_INIT;
 
+	str_visible(&line, text);
 	if (err->line)
 		fprintf(stderr, "tocsin%s%s: %d:%d: %s\n", *who ? " " : "", who, err->line,
-		    err->column, text);
+		    err->column, str_text(&line));
 	else
-		fprintf(stderr, "tocsin%s%s: %s\n", *who ? " " : "", who, text);
+		fprintf(stderr, "tocsin%s%s: %s\n", *who ? " " : "", who, str_text(&line));
+	str_done(&line);
 	free(text);
+}
+
+/* What was printed must have arrived; RC otherwise becomes a failure. */
+static int
+flush_output(int rc)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return rc;
+	fprintf(stderr, "tocsin: cannot write to standard output%s%s\n", errno ? ": " : "",
+	    errno ? strerror(errno) : "");
+	return rc ? rc : 1;
+}
+
+/* A standard stream that is closed would become the number of the next file or
+ * socket, and what is printed would go there. */
+static void
+hold_standard_streams(void)
+{
+	static const int modes[] = { O_WRONLY, O_RDONLY, O_RDWR };
+
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", modes[fd]);
 }
 
 static const struct command *
@@ -40,8 +70,9 @@ find_command(const char *name, struct err *err)
 		names[n++] = (*c)->name;
 	}
 	near = str_nearest(name, names, n);
-	err_class(err, ERR_USAGE, "there is no command '%s'%s%s%s; 'tocsin --help' lists them",
-	    name, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+	err_class(err, ERR_USAGE, "there is no command '%.200s'; %s%s%s", name,
+	    near ? "did you mean '" : "'tocsin --help' lists them", near ? near : "",
+	    near ? "'?" : "");
 	return NULL;
 }
 
@@ -58,17 +89,15 @@ run_command(const struct command *command, int argc, char **argv)
 		rc = command->run(&call, &err);
 	} else if (rc > 0)
 		rc = 0;			/* its help was printed */
+	if (rc < 0 && command->failed)
+		rc = command->failed(argc, argv, &err);
 	if (rc < 0) {
 		fflush(stdout);
 		complain(command->name, &err);
 		rc = (int)err.class;
 	}
 	opts_done(&call);
-	if (fflush(stdout) || ferror(stdout)) {
-		perror("tocsin: standard output");
-		rc = rc ? rc : 1;
-	}
-	return rc;
+	return flush_output(rc);
 }
 
 int
@@ -79,6 +108,7 @@ main(int argc, char **argv)
 
 	if (exec_step_is(argc, argv))
 		return exec_step(argc, argv);
+	hold_standard_streams();
 	setlocale(LC_CTYPE, "C.UTF-8");
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
@@ -87,19 +117,19 @@ main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("tocsin %s\n", PACKAGE_VERSION);
-		return 0;
+		return flush_output(0);
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		if (argc < 3) {
 			help_all(stdout);
-			return 0;
+			return flush_output(0);
 		}
 		if (!(command = find_command(argv[2], &err))) {
 			complain("", &err);
 			return ERR_USAGE;
 		}
 		help_command(command, stdout);
-		return 0;
+		return flush_output(0);
 	}
 	if (!(command = find_command(argv[1], &err))) {
 		complain("", &err);

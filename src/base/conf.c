@@ -210,7 +210,8 @@ conf_set(struct conf *conf, const char *key, const char *text, const char *where
 	}
 	if (!give(conf, (size_t)i, by_file, text, where, err))
 		return 0;
-	err_wrap(err, "%s", key);
+	if (strncmp(where, "--", 2))	/* a flag is the key */
+		err_wrap(err, "%s", key);
 	return fail(err, where);
 }
 
@@ -271,7 +272,7 @@ conf_set_json(struct conf *conf, const char *key, const json_t *v, const char *w
 /* Variables of ours that are no settings; what follows a '*' may be anything. */
 static const char *const no_settings[] = {
 	"TOCSIN_ARG_*", "TOCSIN_CONFIG", "TOCSIN_CYCLE", "TOCSIN_EVENT",
-	"TOCSIN_FAILPOINT", "TOCSIN_KEY", "TOCSIN_LEVEL", "TOCSIN_SANDBOX",
+	"TOCSIN_FAILPOINT", "TOCSIN_JOB", "TOCSIN_KEY", "TOCSIN_LEVEL", "TOCSIN_SANDBOX",
 	"TOCSIN_SIGNAL", "TOCSIN_TEST_*",
 };
 

@@ -67,6 +67,23 @@ tell(struct part p, void (*seen)(const char *))
 	free(raw);
 }
 
+/* A password that should have been encoded and was not: others will take it
+ * to pieces at these, and name a piece in their message. */
+static void
+tell_pieces(struct part p, void (*seen)(const char *))
+{
+	for (size_t n; p.len > 0; p.at += n, p.len -= n) {
+		char *piece;
+
+		for (n = 0; n < p.len && !strchr(":/?#@[]&", p.at[n]); n++)
+			;
+		piece = xstrndup(p.at, n);
+		seen(piece);
+		free(piece);
+		n += n < p.len;
+	}
+}
+
 char *
 url_hide(const char *s, void (*seen)(const char *password))
 {
@@ -87,6 +104,8 @@ url_hide(const char *s, void (*seen)(const char *password))
 		}
 		if (seen)
 			tell(p, seen);
+		if (seen && word == 3)
+			tell_pieces(p, seen);
 		str_add(&out, s, (size_t)(p.at - s));
 		str_puts(&out, "***");
 		s = p.at + p.len;

@@ -42,6 +42,9 @@ struct command {
 	const struct opt *options;	/* ends with a NULL name */
 	/* The exit status, or -1 with ERR. */
 	int (*run)(struct call *, struct err *);
+	/* May be NULL: tells of the ERR of run() or of the arguments itself, and
+	 * is the exit status; -1: it does not. */
+	int (*failed)(int argc, char **argv, const struct err *);
 };
 
 extern const struct command cmd_check, cmd_cycle, cmd_eval, cmd_explain, cmd_graph,

@@ -129,6 +129,8 @@ out:
 static const struct opt options[] = {
 	{ "wait", 'w', NULL, "wait for the end of the cycle" },
 	{ "local", 'l', NULL, "run all of it in this process (implies --wait)" },
+	{ "agent", 0, "NAME", "whose events (default: 'default')" },
+	{ "executors", 0, "LIST", "what may be run here (default with --local: sql,shell)" },
 	{ "event", 'e', "NAME", "just this event, due or not (may be repeated)" },
 	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
 	{ "force", 'f', NULL, "allow --at in the future" },

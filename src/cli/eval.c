@@ -27,9 +27,14 @@ read_name(json_t *names, const char *word, struct err *err)
 	name = xstrndup(word, (size_t)(equals - word));
 	if (expr_check_name(name, err)) {
 		err->class = ERR_USAGE;
+	} else if (json_object_get(names, name)) {
+		err_class(err, ERR_USAGE, "%s is given twice", name);
 	} else if (!(value = json_read(equals + 1, strlen(equals + 1), err))) {
-		err_wrap(err, "%s: not JSON (a text needs quotes: %s='\"text\"')", name, name);
-		err->class = ERR_USAGE;
+		char *why = xstrdup(err->message);
+
+		err_class(err, ERR_USAGE, "%s: %s (a text needs quotes: %s='\"text\"')",
+		    name, why, name);
+		free(why);
 	} else {
 		json_object_set_new(names, name, value);
 		rc = 0;
@@ -44,11 +49,27 @@ read_now(struct call *call, instant *now, struct err *err)
 	*now = clock_now();
 	if (!opts_has(call, "now"))
 		return 0;
-	if (clock_parse(opts_get(call, "now"), now, err) || !clock_isfinite(*now)) {
+	if (clock_parse(opts_get(call, "now"), now, err)) {
 		err->class = ERR_USAGE;
 		return err_wrap(err, "--now");
 	}
+	if (!clock_isfinite(*now))
+		return err_class(err, ERR_USAGE, "--now: 'now' is a finite time");
 	return 0;
+}
+
+/* What an unknown name may have meant.  The caller frees. */
+static const char **
+list_names(json_t *names)
+{
+	const char **list = xcalloc(json_object_size(names) + 1, sizeof *list);
+	size_t n = 0;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(names, name, value)
+		list[n++] = name;
+	return list;
 }
 
 static int
@@ -58,6 +79,7 @@ run(struct call *call, struct err *err)
 	json_t *names = json_object(), *value = NULL;
 	struct expr_scope scope = { .get = get, .arg = names };
 	struct expr *expr = NULL;
+	const char **known = NULL;
 	int rc = -1;
 
 	if (read_now(call, &scope.now, err))
@@ -65,6 +87,8 @@ run(struct call *call, struct err *err)
 	for (size_t i = 1; i < call->n_arguments; i++)
 		if (read_name(names, call->arguments[i], err))
 			goto out;
+	scope.known = known = list_names(names);
+	scope.n_known = json_object_size(names);
 	if ((expr = expr_parse(text, strlen(text), err)) &&
 	    (value = expr_eval(expr, &scope, err))) {
 		char *json = json_canonical(value);
@@ -77,6 +101,7 @@ out:
 	json_decref(value);
 	json_decref(names);
 	expr_free(expr);
+	free(known);
 	return rc;
 }
 

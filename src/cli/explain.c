@@ -30,9 +30,9 @@ print_standing(const json_t *x)
 	fputs("  ", stdout);
 	term_put(stdout, state_style(state), state);
 	if (*member_text(x, "error"))
-		printf(": %s", member_text(x, "error"));
+		printf(": %s", member_shown(x, "error"));
 	else if (*member_text(x, "reason"))
-		printf(" (%s)", member_text(x, "reason"));
+		printf(" (%s)", member_shown(x, "reason"));
 	if (!strcmp(state, "failed") || !strcmp(state, "skipped"))
 		fputs(member_null(x, "computed_at") ? "; it has no older value"
 		    : "; the older value counts", stdout);
@@ -63,9 +63,9 @@ print_evidence(const json_t *e)
 	term_put(stdout, TERM_BOLD, member_text(e, "name"));
 	fputs(" is ", stdout);
 	print_truth(e);
-	printf(": %s", member_text(e, "definition"));
+	printf(": %s", member_shown(e, "definition"));
 	if (*member_text(e, "operator"))
-		printf(" %s %s", member_text(e, "operator"), member_text(e, "operand"));
+		printf(" %s %s", member_text(e, "operator"), member_shown(e, "operand"));
 	if (!member_null(e, "computed_at") && !member_null(e, "value"))
 		printf("  (the left side is %s)", member_value(e, "value", 120));
 	print_standing(e);
@@ -82,23 +82,25 @@ print_head(const json_t *x)
 	term_put(stdout, state_style(member_text(x, "state")), member_text(x, "state"));
 	printf(" (%s)\n", member_text(x, "action"));
 	if (*member_text(x, "description"))
-		printf("  %s\n", member_text(x, "description"));
+		printf("  %s\n", member_shown(x, "description"));
 	if (member_null(x, "cycle"))
 		puts("  it has not been evaluated yet; this is what stands in the books:");
+	else if (strcmp(member_text(x, "job"), "done"))
+		printf("  not evaluated in cycle %s as of %s: its job is %s %s%s%s\n",
+		    member_text(x, "cycle"), member_time(x, "as_of"), member_text(x, "job"),
+		    member_text(x, "reason"), member_null(x, "error") ? "" : ": ",
+		    member_shown(x, "error"));
 	else {
 		printf("  evaluated in cycle %s as of %s: its definition is ",
 		    member_text(x, "cycle"), member_time(x, "as_of"));
 		print_truth(x);
 		printf(", true %s times in a row\n", member_text(x, "hold"));
-		if (!member_null(x, "job") && strcmp(member_text(x, "job"), "done"))
-			printf("  its job: %s %s %s\n", member_text(x, "job"),
-			    member_text(x, "reason"), member_text(x, "error"));
 	}
 	if (!member_null(x, "time_to_wait"))
 		printf("  holding time %s, evaluated every %s\n", member_text(x, "time_to_wait"),
 		    member_null(x, "interval") ? "1h" : member_text(x, "interval"));
 	printf("  next call %s\n\n", member_time(x, "next_call"));
-	printf("  %s\n", member_text(x, "definition"));
+	printf("  %s\n", member_shown(x, "definition"));
 }
 
 static int

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "cli/number.h"
+#include "cli/print.h"
 #include "cli/read.h"
 #include "graph/graph.h"
 #include "model/model.h"
@@ -43,10 +44,10 @@ look(void *arg, int node)
 		note = xstrdup(json_is_true(truth) ? "true" : "false");
 	else if (value && !json_is_null(value))
 		note = json_canonical(value);
-	if (note && strlen(note) > 40)
-		strcpy(note + 37, "...");
-	if (note)
+	if (note) {
+		cut_text(note, 40);
 		vec_push(&d->notes, note);
+	}
 	looks.note = note;
 	return looks;
 }
@@ -142,7 +143,9 @@ run(struct call *call, struct err *err)
 
 	for (size_t i = 0; i < 4; i++)
 		known |= !strcmp(format, formats[i]);
-	if (!known)
+	if (model && opts_has(call, "cycle"))
+		err_class(err, ERR_USAGE, "--cycle is of the books, and FILE is not: give one of them");
+	else if (!known)
 		err_class(err, ERR_USAGE, "--format is dot, mermaid, json or svg, not '%s'", format);
 	else if (!model)
 		rc = from_books(call, &d, err);

@@ -100,28 +100,46 @@ check(struct call *call, struct str *text, struct str *figures, struct err *err)
 	return worst;
 }
 
+static void
+print_level(int level, bool json, const char *text, const char *figures)
+{
+	char *safe = log_redact(text);
+	const char *line = shown_text(safe);
+
+	if (json) {
+		json_t *out = json_pack("{s:s,s:i,s:s}", "state", names[level], "status", level,
+		    "text", line);
+
+		print_json_line(out);
+		json_decref(out);
+	} else
+		printf("TOCSIN %s - %s%s%s\n", names[level], line, *figures ? " |" : "", figures);
+}
+
 int
-health_check(struct call *call)
+health_check(struct call *call, struct err *err)
 {
 	struct str text = STR_INIT, figures = STR_INIT;
-	struct err err;
-	int level = check(call, &text, &figures, &err);
-	char *line;
+	int level = check(call, &text, &figures, err);
 
-	if (level < 0) {
-		level = UNKNOWN;
-		str_clear(&text);
-		str_puts(&text, err.message);
-	}
-	line = log_redact(str_text(&text));
-	if (opts_has(call, "json"))
-		print_json_line(json_pack("{s:s,s:i,s:s}", "state", names[level], "status", level,
-		    "text", line));
-	else
-		printf("TOCSIN %s - %s%s%s\n", names[level], line, figures.len ? " |" : "",
-		    str_text(&figures));
-	free(line);
+	if (level >= 0)
+		print_level(level, opts_has(call, "json"), str_text(&text), str_text(&figures));
 	str_done(&text);
 	str_done(&figures);
 	return level;
+}
+
+int
+health_unknown(int argc, char **argv, const struct err *err)
+{
+	bool asked = false, json = false;
+
+	for (int i = 0; i < argc; i++) {
+		asked |= !strcmp(argv[i], "--check");
+		json |= !strcmp(argv[i], "--json") || !strcmp(argv[i], "-j");
+	}
+	if (!asked)
+		return -1;
+	print_level(UNKNOWN, json, err->message, "");
+	return UNKNOWN;
 }

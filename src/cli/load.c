@@ -4,10 +4,14 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/str.h"
+#include "cli/print.h"
 #include "cli/read.h"
 #include "store/definition.h"
 #include "store/store.h"
+
+enum { LINE = 72 };
 
 static bool
 known(void *arg, enum kind kind, const char *name)
@@ -15,28 +19,46 @@ known(void *arg, enum kind kind, const char *name)
 	return definition_find(arg, kind, name) != NULL;
 }
 
-static void
-print_value(const json_t *value)
+/* How much of both to leave out: of long texts people want to see where they
+ * begin to differ. */
+static size_t
+same_beginning(const char *a, const char *b)
 {
-	char *text = value ? json_canonical(value) : NULL;
+	size_t same = 0;
 
-	if (!text)
-		fputs("(none)", stdout);
-	else if (strlen(text) > 72)
-		printf("%.69s...", text);
-	else
-		fputs(text, stdout);
-	free(text);
+	if (strlen(a) <= LINE && strlen(b) <= LINE)
+		return 0;
+	while (a[same] && a[same] == b[same])
+		same++;
+	same = same > LINE / 2 ? same - LINE / 4 : 0;
+	while (same && ((unsigned char)a[same] & 0xc0) == 0x80)
+		same--;
+	return same;
+}
+
+static void
+print_text_from(const char *text, size_t from)
+{
+	char *piece = xstrdup(text + from);
+
+	cut_text(piece, LINE);
+	printf("%s%s", from ? "..." : "", shown_text(piece));
 }
 
 static void
 print_key(const char *key, const json_t *from, const json_t *to)
 {
+	char *a = from ? json_canonical(from) : xstrdup("(none)"),
+	    *b = to ? json_canonical(to) : xstrdup("(none)");
+	size_t same = same_beginning(a, b);
+
 	printf("      %s: ", key);
-	print_value(from);
+	print_text_from(a, same);
 	fputs(" -> ", stdout);
-	print_value(to);
+	print_text_from(b, same);
 	putchar('\n');
+	free(a);
+	free(b);
 }
 
 static void

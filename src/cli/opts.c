@@ -58,19 +58,64 @@ find_setting(const char *name, size_t len)
 	return NULL;
 }
 
+/* The setting's name as an option: "connect-timeout".  The caller frees. */
+static char *
+option_of(const struct setting *s)
+{
+	char *name = xstrdup(s->name);
+
+	for (char *p = name; *p; p++)
+		if (*p == '_')
+			*p = '-';
+	return name;
+}
+
+/* The option that WORD, "--lenght=5", was perhaps to be.  The caller frees. */
+static char *
+nearest(const struct command *c, const char *word)
+{
+	char *name = xstrndup(word + 2, strcspn(word + 2, "="));
+	VEC(char *) names = { 0 };
+	const char *near;
+	char *found;
+
+	for (const struct opt *o = c->options; o && o->name; o++)
+		vec_push(&names, xstrdup(o->name));
+	for (const struct opt *o = common; o->name; o++)
+		vec_push(&names, xstrdup(o->name));
+	for (size_t i = 0; i < conf_count; i++)
+		vec_push(&names, option_of(&conf_settings[i]));
+	near = str_nearest(name, (const char *const *)names.at, names.n);
+	found = near ? xstrdup(near) : NULL;
+	for (size_t i = 0; i < names.n; i++)
+		free(names.at[i]);
+	vec_done(&names);
+	free(name);
+	return found;
+}
+
 static int
 unknown(const struct command *c, const char *word, struct err *err)
 {
-	const char *names[128], *near;
-	size_t n = 0;
+	char *near = word[1] == '-' ? nearest(c, word) : NULL;
+	/* Behind the '=' may stand a password. */
+	int shown = word[1] == '-' ? (int)strcspn(word, "=") : (int)strlen(word);
 
-	for (const struct opt *o = c->options; o && o->name && n < 100; o++)
-		names[n++] = o->name;
-	names[n++] = "help";
-	near = str_nearest(word + 2 * (word[1] == '-'), names, n);
-	return err_class(err, ERR_USAGE, "%s has no option '%s'%s%s%s; see 'tocsin %s --help'",
-	    c->name, word, near ? ", did you mean '--" : "", near ? near : "",
-	    near ? "'?" : "", c->name);
+	if (shown > 200)
+		shown = 200;
+
+	if (near)
+		err_class(err, ERR_USAGE, "there is no option '%.*s'; did you mean '--%s'?",
+		    shown, word, near);
+	else if (word[1] != '-' && c->least)
+		err_class(err, ERR_USAGE, "there is no option '%.*s'; an argument that begins "
+		    "with '-' stands behind '--': tocsin %s -- %.*s", shown, word, c->name,
+		    shown, word);
+	else
+		err_class(err, ERR_USAGE, "there is no option '%.*s'; see 'tocsin %s --help'",
+		    shown, word, c->name);
+	free(near);
+	return -1;
 }
 
 /* The value of an option: behind '=', or the next word. */
@@ -95,7 +140,7 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 	const char *word = argv[*i], *name = word + 2, *equals = strchr(name, '='), *value = "";
 	size_t len = equals ? (size_t)(equals - name) : strlen(name);
 	const struct opt *o = find_opt(c, name, len, 0);
-	const struct setting *setting = o ? NULL : find_setting(name, len);
+	const struct setting *setting = find_setting(name, len);
 
 	if (!o && !setting)
 		return unknown(c, word, err);
@@ -104,9 +149,9 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 			return err_class(err, ERR_USAGE, "--%s takes no value", o->name);
 	} else if (value_of(c, name, len, equals, argc, argv, i, &value, err))
 		return -1;
-	if (o)
+	if (!setting)
 		vec_push(&w->given, ((struct given){ o, value }));
-	else
+	else		/* a command may list it, for its help */
 		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
 		    value }));
 	return 0;
@@ -167,11 +212,11 @@ check_count(const struct call *call, struct err *err)
 	const struct command *c = call->command;
 
 	if (call->n_arguments < c->least)
-		return err_class(err, ERR_USAGE, "%s needs %s: tocsin %s %s", c->name,
-		    c->least == 1 ? "an argument" : "more arguments", c->name, c->synopsis);
+		return err_class(err, ERR_USAGE, "%s is missing: tocsin %s %s",
+		    c->least == 1 ? "an argument" : "some argument", c->name, c->synopsis);
 	if (call->n_arguments > c->most)
-		return err_class(err, ERR_USAGE, "%s takes no argument '%s': tocsin %s %s",
-		    c->name, call->arguments[c->most], c->name, c->synopsis);
+		return err_class(err, ERR_USAGE, "'%.200s' is one argument too many: tocsin %s %s",
+		    call->arguments[c->most], c->name, c->synopsis);
 	return 0;
 }
 
@@ -180,14 +225,12 @@ set_flags(struct call *call, const struct words *w, struct err *err)
 {
 	for (size_t i = 0; i < w->settings.n; i++) {
 		const struct setting *s = (const void *)w->settings.at[i].opt;
-		char *where = xasprintf("--%s", s->name);
+		char *name = option_of(s), *where = xasprintf("--%s", name);
 		int rc;
 
-		for (char *p = where; *p; p++)
-			if (*p == '_')
-				*p = '-';
 		rc = conf_set(call->conf, s->name, w->settings.at[i].value, where, err);
 		free(where);
+		free(name);
 		if (rc) {
 			err->class = ERR_USAGE;
 			return -1;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 /* A ring, so that several texts can stand in one call. */
 static const char *
@@ -88,6 +89,34 @@ member_age(const json_t *o, const char *key)
 	return lend(out);
 }
 
+void
+cut_text(char *text, size_t most)
+{
+	size_t cut = most - 3;
+
+	if (strlen(text) <= most)
+		return;
+	while (cut && ((unsigned char)text[cut] & 0xc0) == 0x80)
+		cut--;
+	strcpy(text + cut, "...");
+}
+
+const char *
+shown_text(char *text)
+{
+	struct str s = STR_INIT;
+
+	str_visible(&s, text);
+	free(text);
+	return lend(str_take(&s));
+}
+
+const char *
+member_shown(const json_t *o, const char *key)
+{
+	return shown_text(xstrdup(member_text(o, key)));
+}
+
 const char *
 member_value(const json_t *o, const char *key, size_t most)
 {
@@ -97,14 +126,8 @@ member_value(const json_t *o, const char *key, size_t most)
 	if (!v)
 		return "-";
 	text = json_canonical(v);
-	if (strlen(text) > most) {
-		size_t cut = most - 3;
-
-		while (cut && ((unsigned char)text[cut] & 0xc0) == 0x80)
-			cut--;
-		strcpy(text + cut, "...");
-	}
-	return lend(text);
+	cut_text(text, most);
+	return shown_text(text);
 }
 
 enum term_style

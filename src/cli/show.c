@@ -2,16 +2,27 @@
 #include "cli/cmd.h"
 #include <string.h>
 #include "base/err.h"
+#include "base/mem.h"
 #include "cli/number.h"
 #include "cli/print.h"
 #include "store/report.h"
 #include "store/store.h"
 
+/* A text of several lines is indented as a whole. */
 static void
 line(const char *label, const char *text)
 {
-	if (*text)
-		printf("  %-14s %s\n", label, text);
+	size_t len = strlen(text);
+
+	while (len > 0 && text[len - 1] == '\n')
+		len--;
+	for (size_t n; len > 0; text += n, len -= n, label = "") {
+		const char *end = memchr(text, '\n', len);
+		char *piece = xstrndup(text, end ? (size_t)(end - text) : len);
+
+		n = strlen(piece) + (end != NULL);
+		printf("  %-14s %s\n", label, shown_text(piece));
+	}
 }
 
 static void
@@ -71,6 +82,28 @@ print_signals(const json_t *rows)
 }
 
 static void
+print_deliveries(const json_t *rows)
+{
+	static const char *const heads[] = { "cycle", "event", "delivery", "attempts", "error", NULL };
+	struct table *t;
+	size_t i;
+	json_t *d;
+
+	if (!json_array_size(rows))
+		return;
+	t = table_new(heads);
+	json_array_foreach(rows, i, d) {
+		table_cell(t, TERM_PLAIN, member_text(d, "cycle"));
+		table_cell(t, TERM_PLAIN, member_text(d, "event"));
+		table_cell(t, state_style(member_text(d, "state")), member_text(d, "state"));
+		table_cell(t, TERM_PLAIN, member_text(d, "attempts"));
+		table_cell(t, TERM_PLAIN, member_text(d, "error"));
+	}
+	table_print(t, stdout);
+	table_free(t);
+}
+
+static void
 print_standing(const json_t *x)
 {
 	const char *kind = member_text(x, "kind");
@@ -103,8 +136,9 @@ print_one(const json_t *x)
 	print_list("used by", json_object_get(x, "used_by"));
 	line("version", member_text(x, "version"));
 	printf("  %-14s %s by %s\n", "loaded", member_time(x, "loaded_at"),
-	    member_text(x, "loaded_by"));
+	    member_shown(x, "loaded_by"));
 	print_signals(json_object_get(x, "signals"));
+	print_deliveries(json_object_get(x, "deliveries"));
 	print_history(json_object_get(x, "history"));
 }
 

@@ -44,6 +44,7 @@ read_file(struct conf *conf, const char *path, struct err *err)
 		err_wrap(err, "%s", at);
 		free(at);
 		err->class = ERR_CONFIG;
+		err->line = err->column = 0;	/* it is in the message */
 		return -1;
 	}
 	json_object_foreach((json_t *)(uintptr_t)toml_root(toml), key, value) {

@@ -175,7 +175,7 @@ print_cycle(const json_t *c)
 	const char *kind, *state;
 	json_t *states, *n;
 
-	printf("cycle %s of agent %s: ", member_text(c, "id"), member_text(c, "agent"));
+	printf("cycle %s of agent %s: ", member_text(c, "id"), member_shown(c, "agent"));
 	term_put(stdout, state_style(member_text(c, "state")), member_text(c, "state"));
 	printf("%s\nas of %s, created %s, took %s\n",
 	    member_true(c, "stalled") ? " (stands still)" : "", member_time(c, "as_of"),
@@ -234,8 +234,10 @@ run(struct call *call, struct err *err)
 	bool over;
 	int rc;
 
+	if (opts_has(call, "check") && (call->n_arguments || opts_has(call, "watch")))
+		return err_class(err, ERR_USAGE, "--check goes with neither CYCLE nor --watch");
 	if (opts_has(call, "check"))
-		return health_check(call);
+		return health_check(call, err);
 	if (opts_has(call, "max-age"))
 		return err_class(err, ERR_USAGE, "--max-age belongs to --check");
 	if (call->n_arguments && read_number(call->arguments[0], "CYCLE", &cycle, err))
@@ -252,6 +254,7 @@ static const struct opt options[] = {
 	{ "watch", 'w', NULL, "again every two seconds (a cycle: until it is closed)" },
 	{ "check", 0, NULL, "for monitoring: one line, status 0 ok 1 warning 2 critical 3 unknown" },
 	{ "max-age", 0, "SPAN", "with --check: how old the last closed cycle may be (default: 15m)" },
+	{ "agent", 0, "NAME", "with --check: this agent alone" },
 	{ "json", 'j', NULL, "print JSON" },
 	{ NULL, 0, NULL, NULL },
 };
@@ -265,4 +268,5 @@ const struct command cmd_status = {
 	.most = 1,
 	.options = options,
 	.run = run,
+	.failed = health_unknown,
 };

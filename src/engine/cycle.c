@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "engine/lease.h"
+#include "engine/publish.h"
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
@@ -209,9 +211,10 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	term = loop_on_signal(loop, SIGTERM, stop, &life);
 	interrupt = loop_on_signal(loop, SIGINT, stop, &life);
 	timer_start(life.look, SECOND);
-	if (jobs->n) {
-		worker_publish(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
-		worker_sweep_now(life.worker);
+	/* Of a cycle that is resumed all jobs may have been running. */
+	if (!life.closed) {
+		publish_jobs(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
+		lease_sweep(life.worker);
 	}
 	loop_nudge(loop);
 	loop_run(loop, cycle_turn, &life);

@@ -76,6 +76,28 @@ deliver_look_again(struct worker *w)
 }
 
 static void
+renewed(void *arg, const struct pg_answer *answer)
+{
+	if (answer->err)
+		worker_note_trouble(arg, "renewing deliveries", answer->err);
+}
+
+void
+deliver_renew(struct worker *w)
+{
+	const struct delivering *d = w->delivering;
+	VEC(const struct due_delivery *) rows = { 0 };
+
+	for (size_t i = 0; i < d->errands.n; i++)
+		vec_push(&rows, &d->errands.at[i]->row);
+	if (rows.n) {
+		delivery_say_renew(w->claims, rows.at, rows.n, w->conf->lease);
+		pg_ask(w->claims, renewed, w);
+	}
+	vec_done(&rows);
+}
+
+static void
 recorded(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;

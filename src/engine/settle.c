@@ -20,6 +20,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/decide.h"
+#include "engine/publish.h"
 #include "io/loop.h"
 #include "io/pg.h"
 
@@ -376,7 +377,7 @@ release_all(void *arg)
 
 	failpoint("worker.before_ack");
 	for (size_t i = 0; i < acks->messages.n; i++)
-		worker_release_message(acks->worker, acks->messages.at[i]);
+		publish_release(acks->worker, acks->messages.at[i]);
 	vec_done(&acks->messages);
 	free(acks);
 }
@@ -430,7 +431,7 @@ ended(void *arg, const struct pg_answer *answer)
 	if (s->size < BATCH_MAX && !w->finished.n)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
-	worker_publish(w, ended.fired.at, ended.fired.n, release_all, acks);
+	publish_jobs(w, ended.fired.at, ended.fired.n, release_all, acks);
 	ended_done(&ended);
 }
 

@@ -74,7 +74,9 @@ struct worker {
 	VEC(struct slip) decisions, variables;	/* the inbox */
 	size_t variables_head;
 	VEC(struct slip) claiming;
-	bool claim_asked, versions_asked, sweep_asked, renew_asked;
+	VEC(int64_t) versions_asked;	/* under way */
+	VEC(struct held) renewing;	/* under way */
+	bool claim_asked, sweep_asked;
 	struct flights claimed, alone, running, finished;
 	bool running_alone;
 	size_t claiming_variables;
@@ -96,19 +98,13 @@ void worker_turn(struct worker *);
 /* Nothing is claimed, running or unsettled, and nothing waits in the inbox. */
 bool worker_is_idle(const struct worker *);
 
-/* Send jobs (of the plan, of a settling, of the sweep).  When all are confirmed,
- * DONE is called (may be NULL). */
-void worker_publish(struct worker *, const struct fired_job *, size_t n,
-    void (*done)(void *arg), void *arg);
-void worker_sweep_now(struct worker *);
-
 /* The books have failed with ERR: wait before the next try. */
 void worker_note_trouble(struct worker *, const char *what, const struct err *);
 void worker_note_success(struct worker *);
 /* FLIGHT is over: give back what it holds; its message is not touched. */
 void flight_free(struct flight *);
-/* One job of M is settled (or is none of ours). */
-void worker_release_message(struct worker *, struct message *m);
+/* It runs no more: off the list. */
+void flight_land(struct worker *, struct flight *);
 
 /* settle.c */
 struct settling *settling_new(void);
@@ -123,6 +119,7 @@ struct delivering *delivering_new(struct worker *);
 void delivering_free(struct delivering *);
 /* Attempt what is due; DELIVER_IDLE when there was nothing more to do. */
 void deliver_due(struct worker *);
+void deliver_renew(struct worker *);		/* another lease for what is under way */
 void deliver_look_again(struct worker *);	/* new ones may be there */
 bool deliver_is_idle(const struct worker *);
 

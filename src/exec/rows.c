@@ -74,16 +74,35 @@ append_row(struct rows *rows, const PGresult *r, int row)
 }
 
 static int
+too_large(struct rows *rows)
+{
+	return err_set(&rows->err, "value larger than %zu bytes", rows->most);
+}
+
+/* As JSON it may become shorter (blanks in a json column), but not much. */
+static bool
+is_hopeless(const struct rows *rows, const PGresult *r, int row)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < PQnfields(r); i++)
+		bytes += (size_t)PQgetlength(r, row, i);
+	return bytes > 2 * rows->most;
+}
+
+static int
 take(struct rows *rows, const PGresult *r)
 {
 	if (!rows->started && check_columns(r, &rows->err))
 		return -1;
 	rows->started = true;
 	for (int i = 0; i < PQntuples(r); i++) {
+		if (is_hopeless(rows, r, i))
+			return too_large(rows);
 		if (append_row(rows, r, i))
 			return -1;
 		if (rows->items.len > rows->most)
-			return err_set(&rows->err, "value larger than %zu bytes", rows->most);
+			return too_large(rows);
 	}
 	return 0;
 }

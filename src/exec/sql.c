@@ -227,8 +227,7 @@ ask(struct sql *sql, const struct binding *binding)
 	char timeout[24];
 
 	snprintf(timeout, sizeof timeout, "%lld", ms < INT32_MAX ? ms : INT32_MAX);
-	/* In one row may stand what becomes shorter as JSON, but not much. */
-	pg_limit_row(sql->pg, 2 * most + 65536);
+	pg_limit_row(sql->pg, most + 65536);
 	pg_say(sql->pg, begin, 0, NULL);
 	pg_say(sql->pg, manners, 1, (const char *const[]){ timeout });
 	pg_say_rows(sql->pg, params_text(sql->params), binding->n, binding->types,

@@ -269,9 +269,10 @@ round_float(double f, int64_t digits)
 		snprintf(buf, sizeof buf, "%.*e", (int)(exponent + digits), f);
 		return strtod(buf, NULL);
 	}
-	/* Less than one unit: more than half of it rounds up, half to even. */
-	snprintf(buf, sizeof buf, "5e%d", exponent);
-	if (fabs(f) <= strtod(buf, NULL))
+	/* Less than one unit: more than half of it rounds up, half to even.  The
+	 * half itself need not be a double: look at all digits of F. */
+	snprintf(buf, sizeof buf, "%.766e", fabs(f));
+	if (buf[0] < '5' || (buf[0] == '5' && buf[2 + strspn(buf + 2, "0")] == 'e'))
 		return copysign(0, f);
 	snprintf(buf, sizeof buf, "1e%d", exponent + 1);
 	return copysign(strtod(buf, NULL), f);

@@ -9,16 +9,17 @@
  * the rest of its group come back as aborted. */
 #include "io/pg.h"
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "io/loop.h"
+#include "io/session.h"
 
 enum { PREPARED_MAX = 64 };
 
@@ -51,8 +52,7 @@ struct group {
 
 struct pg {
 	struct loop *loop;
-	char *conninfo, *name, *role, *options;
-	span connect_timeout, statement_timeout;
+	struct pg_settings set;		/* our own copy */
 	PGconn *conn;
 	struct watch *watch;
 	int fd;				/* that the watch watches */
@@ -61,7 +61,7 @@ struct pg {
 	bool in_callback, freed;
 	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
 	struct err doom;
-	size_t most_row, arrived;	/* bytes; since the last result */
+	size_t most_row;		/* bytes; 0: no limit */
 	struct uv_getaddrinfo_s *resolving;
 	struct group *first, *last;	/* asked, in order */
 	struct group *open;		/* being said */
@@ -136,7 +136,6 @@ forget_connection(struct pg *pg)
 	PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->ready = pg->doomed = false;
-	pg->arrived = 0;
 	pg->n_prepared = 0;
 }
 
@@ -157,10 +156,7 @@ destroy(struct pg *pg)
 	}
 	if (pg->open)
 		group_free(pg->open);
-	free(pg->conninfo);
-	free(pg->name);
-	free(pg->role);
-	free(pg->options);
+	session_free(&pg->set);
 	free(pg);
 }
 
@@ -232,38 +228,6 @@ watch_socket(struct pg *pg, int events)
 		watch_set(pg->watch, events);
 }
 
-/* Options for every session of ours; a conninfo's own come after and win. */
-static char *
-session_options(struct pg *pg)
-{
-	const char *own = getenv("PGOPTIONS");
-
-	return xasprintf("-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 "
-	    "-c client_connection_check_interval=2s "
-	    "-c statement_timeout=%lld %s%s %s %s",
-	    (long long)(pg->statement_timeout / 1000),
-	    pg->role ? "-c role=" : "", pg->role ? pg->role : "",
-	    pg->options ? pg->options : "", own ? own : "");
-}
-
-static PGconn *
-start_connection(struct pg *pg, const char *hostaddr, bool async)
-{
-	char *options = session_options(pg), timeout[16];
-	const char *keys[] = { "dbname", "fallback_application_name", "options",
-		"connect_timeout", "client_encoding",
-		hostaddr ? "hostaddr" : NULL, NULL };
-	const char *values[] = { pg->conninfo, pg->name, options,
-		timeout, "UTF8", hostaddr, NULL };
-	PGconn *conn;
-
-	snprintf(timeout, sizeof timeout, "%lld",
-	    (long long)((pg->connect_timeout + SECOND - 1) / SECOND));
-	conn = async ? PQconnectStartParams(keys, values, 1)
-	    : PQconnectdbParams(keys, values, 1);
-	free(options);
-	return conn;
-}
 
 /* libpq would print them on standard error. */
 static void
@@ -274,7 +238,7 @@ ignore_notice(void *arg, const char *message)
 static void
 begin_connection(struct pg *pg, const char *hostaddr)
 {
-	pg->conn = start_connection(pg, hostaddr, true);
+	pg->conn = session_start(&pg->set, hostaddr);
 	if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
 		break_with_message(pg, "cannot connect to PostgreSQL");
 		return;
@@ -309,45 +273,13 @@ resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 	free(req);
 }
 
-/* The single host name that libpq would look up by blocking, or NULL: several
- * hosts, an address, a socket's directory are left to it. */
-static char *
-host_to_resolve(struct pg *pg)
-{
-	PQconninfoOption *given = PQconninfoParse(pg->conninfo, NULL),
-	    *defaults = PQconndefaults();
-	const char *host = NULL, *addr = NULL;
-	struct in6_addr any;
-	char *name = NULL;
-
-	for (PQconninfoOption *o = defaults; o && o->keyword; o++) {
-		if (!strcmp(o->keyword, "host"))
-			host = o->val;
-		if (!strcmp(o->keyword, "hostaddr"))
-			addr = o->val;
-	}
-	for (PQconninfoOption *o = given; o && o->keyword; o++) {
-		if (!strcmp(o->keyword, "host") && o->val)
-			host = o->val;
-		if (!strcmp(o->keyword, "hostaddr") && o->val)
-			addr = o->val;
-	}
-	if (host && *host && !addr && host[0] != '/' && host[0] != '@' &&
-	    !strchr(host, ',') && uv_inet_pton(AF_INET, host, &any) &&
-	    uv_inet_pton(AF_INET6, host, &any))
-		name = xstrdup(host);
-	PQconninfoFree(given);
-	PQconninfoFree(defaults);
-	return name;
-}
-
 static void
 connect_now(struct pg *pg)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	char *host = host_to_resolve(pg);
+	char *host = session_host(&pg->set);
 
-	timer_start(pg->deadline, pg->connect_timeout);
+	timer_start(pg->deadline, pg->set.connect_timeout);
 	if (!host) {
 		begin_connection(pg, NULL);
 		return;
@@ -443,8 +375,9 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	struct err err;
 
-	/* 08, 57P0x: the connection goes; 53: no resources; 40: try again. */
-	err_class(&err, state && (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
+	/* None: libpq says that the connection has gone.  08, 57P0x: the server
+	 * says so; 53: no resources; 40: try again. */
+	err_class(&err, !state || (!strncmp(state, "08", 2) || !strncmp(state, "57P0", 4) ||
 	    !strncmp(state, "53", 2) || !strncmp(state, "40", 2)) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "%s%s%s%s", primary ? primary : PQresultErrorMessage(r),
 	    detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
@@ -534,7 +467,6 @@ receive(struct pg *pg)
 				end_statement(g);
 			continue;
 		}
-		pg->arrived = 0;
 		if (is_copy(r)) {
 			PQclear(r);
 			pg->doomed = err_set(&pg->doom, "COPY cannot be used here");
@@ -583,22 +515,23 @@ work(struct pg *pg)
 	watch_socket(pg, WATCH_READ | (more ? WATCH_WRITE : 0));
 }
 
-/* PQconsumeInput(), counting.  It reads until nothing is left, so what waits
- * before is the least that it takes once its buffer has grown. */
-static int
-consume(struct pg *pg)
+/* libpq makes room for a whole message as soon as it has seen its length, up to
+ * twice as much, and only then reads on, without a pause.  So what is allocated
+ * while we look at what has come tells of a row that is too large before its
+ * bytes are there. */
+static size_t
+allocated(void)
 {
-	int waiting = 0;
+	struct mallinfo2 m = mallinfo2();
 
-	if (ioctl(PQsocket(pg->conn), FIONREAD, &waiting) == 0)
-		pg->arrived += (size_t)waiting;
-	return PQconsumeInput(pg->conn);
+	return m.uordblks + m.hblkhd;
 }
 
 static void
 ready_for(void *arg, int events)
 {
 	struct pg *pg = arg;
+	size_t before = pg->most_row ? allocated() : 0;
 
 	if (!pg->conn)
 		return;
@@ -606,7 +539,7 @@ ready_for(void *arg, int events)
 		go_on_connecting(pg);
 		return;
 	}
-	if ((events & WATCH_READ) && !consume(pg)) {
+	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
 		/* What had arrived before the end still counts, such as the
 		 * reason that the server gave. */
 		if (receive(pg) && pg->conn)
@@ -619,7 +552,7 @@ ready_for(void *arg, int events)
 		destroy(pg);
 		return;
 	}
-	if (pg->most_row && pg->arrived > pg->most_row)
+	if (pg->most_row && allocated() > before + 4 * pg->most_row)
 		pg->doomed = err_set(&pg->doom, "a row larger than %zu bytes", pg->most_row);
 	if (pg->conn && pg->doomed)
 		pg_break(pg, &pg->doom);
@@ -637,12 +570,7 @@ pg_new(struct loop *loop, const struct pg_settings *settings)
 	struct pg *pg = xcalloc(1, sizeof *pg);
 
 	pg->loop = loop;
-	pg->conninfo = xstrdup(settings->conninfo ? settings->conninfo : "");
-	pg->name = xstrdup(settings->name ? settings->name : "tocsin");
-	pg->role = xstrdup(settings->role);
-	pg->options = xstrdup(settings->options);
-	pg->connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND;
-	pg->statement_timeout = settings->statement_timeout;
+	session_copy(&pg->set, settings);
 	pg->fd = -1;
 	pg->deadline = timer_new(loop, connect_timed_out, pg);
 	return pg;
@@ -771,65 +699,4 @@ pg_cancel(struct pg *pg)
 	c->cancel = cancel;
 	c->work.data = c;
 	uv_queue_work(loop_uv(pg->loop), &c->work, cancel_work, cancel_done);
-}
-
-/* --- without a loop --- */
-
-static char *
-one_line(const char *message)
-{
-	char *text = xstrdup(message);
-	size_t n = strlen(text);
-
-	while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
-		text[--n] = '\0';
-	for (char *c = text; *c; c++)
-		if (*c == '\n')
-			*c = ' ';
-	return text;
-}
-
-PGconn *
-pg_connect(const struct pg_settings *settings, struct err *err)
-{
-	struct pg pg = { .conninfo = xstrdup(settings->conninfo ? settings->conninfo : ""),
-		.name = xstrdup(settings->name ? settings->name : "tocsin"),
-		.role = xstrdup(settings->role), .options = xstrdup(settings->options),
-		.connect_timeout = settings->connect_timeout ? settings->connect_timeout : 10 * SECOND,
-		.statement_timeout = settings->statement_timeout };
-	PGconn *conn = start_connection(&pg, NULL, false);
-
-	if (conn && PQstatus(conn) != CONNECTION_OK) {
-		char *text = one_line(PQerrorMessage(conn));
-
-		err_class(err, ERR_TEMPFAIL, "cannot connect to PostgreSQL: %s", text);
-		free(text);
-		PQfinish(conn);
-		conn = NULL;
-	}
-	free(pg.conninfo);
-	free(pg.name);
-	free(pg.role);
-	free(pg.options);
-	return conn;
-}
-
-PGresult *
-pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
-{
-	PGresult *r = n ? PQexecParams(conn, sql, n, NULL, params, NULL, NULL, 0)
-	    : PQexec(conn, sql);
-	ExecStatusType status = PQresultStatus(r);
-	const char *primary;
-	char *text;
-
-	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
-		return r;
-	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-	text = one_line(primary ? primary : PQerrorMessage(conn));
-	err_class(err, PQstatus(conn) == CONNECTION_BAD ? ERR_TEMPFAIL : ERR_GIVEN,
-	    "PostgreSQL: %s", text);
-	free(text);
-	PQclear(r);
-	return NULL;
 }

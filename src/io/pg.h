@@ -60,9 +60,9 @@ void pg_say_rows(struct pg *, const char *sql, int n, const Oid *types,
 void pg_ask(struct pg *, void (*answered)(void *arg, const struct pg_answer *),
     void *arg);
 
-/* A row (or any other one message) of more than so many bytes breaks the
- * connection, with an error of class ERR_GIVEN: libpq would hold all of it in
- * memory.  0: no limit. */
+/* A row (or any other one message) of several times so many bytes breaks the
+ * connection before it is read, with an error of class ERR_GIVEN: libpq would
+ * hold all of it in memory.  0: no limit. */
 void pg_limit_row(struct pg *, size_t bytes);
 
 bool pg_is_idle(const struct pg *);		/* nothing under way */

@@ -63,7 +63,8 @@ check_name(struct check *c, const struct definition *d, const char *key, const c
 			    d->kind == REACTION ? "list" : "definition", kind_table(kind));
 			return;
 		}
-	near = nearest(c, kind, name);
+	/* The search is dear, and what is not shown needs none. */
+	near = c->problems.n < PROBLEM_MOST ? nearest(c, kind, name) : NULL;
 	problem_add(&c->problems, d->file, line, column, near ?
 	    "%s.%s.%s: there is no %s '%s'; did you mean '%s'?" :
 	    "%s.%s.%s: there is no %s '%s'", kind_table(d->kind), d->name, key,
@@ -141,8 +142,8 @@ warn_unused(struct check *c, const struct definition *d)
 	if (d->kind > EVIDENCE || json_object_get(c->used[d->kind], d->name))
 		return;
 	problem_add(&c->warnings, d->file, d->line, d->column, d->kind == VARIABLE ?
-	    "%s.%s: no evidence uses this variable, so it is never computed" :
-	    "%s.%s: no event uses this evidence, so it is never evaluated",
+	    "warning: %s.%s: no evidence uses this variable, so it is never computed" :
+	    "warning: %s.%s: no event uses this evidence, so it is never evaluated",
 	    kind_table(d->kind), d->name);
 }
 

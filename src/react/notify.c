@@ -43,7 +43,7 @@ shorten(const struct react_task *task)
 {
 	const char *const pairs[][2] = {
 		{ "event", task->event }, { "signal", task->signal },
-		{ "cycle", task->cycle }, { "level", task->level }, { "key", task->key },
+		{ "level", task->level }, { "key", task->key },
 	};
 	struct str s = STR_INIT;
 
@@ -53,6 +53,7 @@ shorten(const struct react_task *task)
 		json_append_text(&s, pairs[i][1], strlen(pairs[i][1]));
 		str_putc(&s, ',');
 	}
+	str_printf(&s, "\"cycle\":%s,", task->cycle);	/* a number */
 	str_puts(&s, "\"truncated\":true}");
 	return str_take(&s);
 }

@@ -14,17 +14,24 @@
 #include "store/row.h"
 
 static const char claim_jobs[] =
-    "with c as ("
-    " select j.run_id, j.id from tocsin.job j"
+    "with q as materialized ("
+    " select j.run_id, j.id, j.alone and j.kind = 'variable' as alone from tocsin.job j"
     " join unnest($1::bigint[], $2::integer[]) k (run_id, id) using (run_id, id)"
     " where j.state = 'queued' order by 1, 2 for update of j"
-    ") update tocsin.job j set state = 'running', attempts = j.attempts + 1,"
+    "), c as materialized ("
+    " select run_id, id from q where not alone union all"
+    " (select run_id, id from q where alone order by 1, 2 limit 1)"
+    "), u as ("
+    " update tocsin.job j set state = 'running', attempts = j.attempts + 1,"
     "  fence = j.fence + 1, worker = $3, started_at = now(),"
     "  lease_until = now() + $4::interval"
     " from c, tocsin.run r"
     " where j.run_id = c.run_id and j.id = c.id and r.id = c.run_id"
     " returning j.run_id, j.id, j.kind, j.name, j.version, j.fence, j.attempts,"
-    "  j.active, j.alone, r.as_of";
+    "  j.active, j.alone, r.as_of"
+    ") select * from u union all"
+    " select run_id, id, null, null, null, null, null, null, null, null"
+    " from q where alone and (run_id, id) not in (select run_id, id from c)";
 
 static const char read_inputs[] =
     "select j.run_id, j.id, u.name, case u.kind when 'variable' then u.value::text end,"
@@ -96,10 +103,14 @@ claim_read(const struct pg_answer *answer)
 	const PGresult *jobs = answer->results[0], *inputs = answer->results[1];
 	struct claims *claims = xcalloc(1, sizeof *claims);
 
-	claims->n = (size_t)PQntuples(jobs);
-	claims->at = xcalloc(claims->n, sizeof *claims->at);
-	for (size_t i = 0; i < claims->n; i++)
-		read_claimed(jobs, (int)i, &claims->at[i]);
+	claims->at = xcalloc((size_t)PQntuples(jobs), sizeof *claims->at);
+	for (int i = 0; i < PQntuples(jobs); i++)
+		if (PQgetisnull(jobs, i, 2)) {
+			struct job_key key = { row_number(jobs, i, 0), (int)row_number(jobs, i, 1) };
+
+			vec_push(&claims->later, key);
+		} else
+			read_claimed(jobs, i, &claims->at[claims->n++]);
 	qsort(claims->at, claims->n, sizeof *claims->at, by_key);
 	for (int i = 0; i < PQntuples(inputs); i++) {
 		struct claimed key = { .key = { row_number(inputs, i, 0), (int)row_number(inputs, i, 1) } },
@@ -132,6 +143,7 @@ claims_free(struct claims *claims)
 	for (size_t i = 0; i < claims->n; i++)
 		claimed_done(&claims->at[i]);
 	free(claims->at);
+	vec_done(&claims->later);
 	free(claims);
 }
 

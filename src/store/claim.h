@@ -40,10 +40,12 @@ struct claimed {
 struct claims {
 	struct claimed *at;
 	size_t n;
+	VEC(struct job_key) later;	/* queued still: to be claimed after these */
 };
 
 /* Claim those of the N jobs that are queued; jobs that are not are no error,
- * they are just missing from the answer (somebody else has them). */
+ * they are just missing from the answer (somebody else has them).  Of those
+ * that run alone one is claimed. */
 void claim_say(struct pg *, const struct job_key *keys, size_t n, const char *worker,
     span lease);
 struct claims *claim_read(const struct pg_answer *);

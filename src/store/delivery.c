@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "base/mem.h"
 #include "io/pg.h"
+#include "store/array.h"
 #include "store/row.h"
 
 void
@@ -41,7 +42,7 @@ delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span le
 	    "  u.run_id, u.key, jsonb_build_object('event', u.event, 'signal', s.action,"
 	    "   'cycle', u.run_id, 'reaction', u.reaction, 'key', u.key, 'at', s.at,"
 	    "   'as_of', r.as_of, 'agent', r.agent, 'hold', s.hold,"
-	    "   'level', v.body -> 'level', 'description', e.body -> 'description',"
+	    "   'level', coalesce(v.body -> 'level', '\"info\"'), 'description', e.body -> 'description',"
 	    "   'owner', e.body -> 'owner', 'severity', e.body -> 'severity',"
 	    "   'runbook', e.body -> 'runbook', 'tags', e.body -> 'tags',"
 	    "   'decided_by', s.decided_by)"
@@ -71,6 +72,30 @@ delivery_read_claim(const struct pg_answer *answer, struct due_delivery **out)
 		d->payload = row_text_dup(r, i, 9);
 	}
 	return n;
+}
+
+void
+delivery_say_renew(struct pg *pg, const struct due_delivery *const *rows, size_t n,
+    span lease)
+{
+	struct array ids = { 0 }, fences = { 0 };
+	char length[32];
+	const char *params[3];
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&ids, rows[i]->id);
+		array_int(&fences, rows[i]->fence);
+	}
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	params[0] = array_literal(&ids);
+	params[1] = array_literal(&fences);
+	params[2] = length;
+	pg_say_prepared(pg,
+	    "update tocsin.delivery d set lease_until = now() + $3::interval"
+	    " from unnest($1::bigint[], $2::integer[]) k (id, fence)"
+	    " where d.id = k.id and d.fence = k.fence and d.state = 'sending'", 3, params);
+	array_done(&ids);
+	array_done(&fences);
 }
 
 void

@@ -23,6 +23,10 @@ void due_delivery_done(struct due_delivery *);
 void delivery_say_claim(struct pg *, int n, bool shell, const char *worker, span lease);
 size_t delivery_read_claim(const struct pg_answer *, struct due_delivery **);
 
+/* Another lease for N deliveries that are under way. */
+void delivery_say_renew(struct pg *, const struct due_delivery *const *, size_t n,
+    span lease);
+
 /* The attempt's end: ERROR is NULL when it was delivered.  After MOST attempts
  * it is failed, before that due again after BACKOFF, doubled each time. */
 void delivery_say_end(struct pg *, const struct due_delivery *, const char *error,

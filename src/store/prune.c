@@ -2,7 +2,8 @@
  *
  * Small transactions, so that nothing waits for us: a partition of history is
  * dropped whole; runs go in ranges of their key, with all that hangs on them.
- * A day of history that an open run has written to stays. */
+ * A day of history stays where a run has written to it that is open or has a
+ * delivery pending. */
 #include "store/prune.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,18 +80,20 @@ drop_partition(PGconn *conn, const char *name, struct err *err)
 	return r ? 0 : -1;
 }
 
-/* Whether an open run has written into a partition is asked of the partition. */
+/* Whether such a run has written into a partition is asked of the partition. */
 static int
-has_open_runs(PGconn *conn, const char *name, bool *has, struct err *err)
+is_needed(PGconn *conn, const char *name, bool *needed, struct err *err)
 {
 	char *sql = xasprintf("select exists (select from tocsin.%s h join tocsin.run r"
-	    " on r.id = h.run_id where r.finished_at is null)", name);
+	    " on r.id = h.run_id where r.finished_at is null or exists (select from"
+	    " tocsin.delivery d where d.run_id = r.id and d.state in ('pending', 'sending')))",
+	    name);
 	PGresult *r = pg_exec(conn, sql, 0, NULL, err);
 
 	free(sql);
 	if (!r)
 		return -1;
-	*has = row_true(r, 0, 0);
+	*needed = row_true(r, 0, 0);
 	PQclear(r);
 	return 0;
 }
@@ -110,12 +113,12 @@ prune_history(PGconn *conn, const char *day, bool dry, struct pruned *out, struc
 		return -1;
 	for (int i = 0; i < PQntuples(r) && !rc; i++) {
 		const char *name = PQgetvalue(r, i, 0);
-		bool open;
+		bool needed;
 
-		rc = has_open_runs(conn, name, &open, err);
-		if (!rc && !open && !dry)
+		rc = is_needed(conn, name, &needed, err);
+		if (!rc && !needed && !dry)
 			rc = drop_partition(conn, name, err);
-		out->days += !rc && !open;
+		out->days += !rc && !needed;
 	}
 	PQclear(r);
 	return rc;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/json.h"
+#include "base/str.h"
+#include "base/vec.h"
 #include "io/pg.h"
 #include "store/row.h"
 
@@ -125,6 +127,44 @@ report_cycle(PGconn *conn, int64_t run, span lease, struct err *err)
 	return json;
 }
 
+/* Nothing bears NAME; but perhaps one of what SQL lists is meant. */
+static void
+not_found(PGconn *conn, const char *what, const char *name, const char *sql, struct err *err)
+{
+	struct err ignored;
+	PGresult *r = pg_exec(conn, sql, 0, NULL, &ignored);
+	VEC(const char *) names = { 0 };
+	const char *near;
+
+	for (int i = 0; r && i < PQntuples(r); i++)
+		vec_push(&names, row_text(r, i, 0));
+	near = str_nearest(name, names.at, names.n);
+	err_set(err, "there is no %s '%.200s'%s%s%s", what, name,
+	    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	vec_done(&names);
+	PQclear(r);
+}
+
+/* An event's name was wanted, and NAME is something else's. */
+static bool
+is_no_event(PGconn *conn, const char *name, struct err *err)
+{
+	const char *params[] = { name };
+	struct err ignored;
+	PGresult *r = pg_exec(conn,
+	    "select 'a variable' from tocsin.variable where name = $1"
+	    " union all select 'an evidence' from tocsin.evidence where name = $1"
+	    " union all select 'a reaction' from tocsin.reaction where name = $1",
+	    1, params, &ignored);
+	bool is = r && PQntuples(r);
+
+	if (is)
+		err_set(err, "there is no event '%s'; it is %s, see 'tocsin show %s'", name,
+		    PQgetvalue(r, 0, 0), name);
+	PQclear(r);
+	return is;
+}
+
 #define VERSION_JSON \
 	"'definition', v.body, 'version', v.id, 'hash', v.hash," \
 	" 'loaded_at', v.loaded_at, 'loaded_by', v.loaded_by"
@@ -186,7 +226,10 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	    " from tocsin.reaction x join tocsin.version v on v.id = x.version where x.name = $1"
 	    ") t", 2, params, err);
 	if (!json && err->class == ERR_GIVEN)
-		err_set(err, "there is no variable, evidence, event or reaction '%s'", name);
+		not_found(conn, "variable, evidence, event or reaction", name,
+		    "select name from tocsin.variable union select name from tocsin.evidence"
+		    " union select name from tocsin.event union select name from tocsin.reaction",
+		    err);
 	return json;
 }
 
@@ -240,8 +283,8 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    "  and j.name = x.name"
 	    " left join tocsin.run r on r.id = j.run_id"
 	    " left join tocsin.version jv on jv.id = j.version", 2, params, err);
-	if (!json && err->class == ERR_GIVEN)
-		err_set(err, "there is no event '%s'", event);
+	if (!json && err->class == ERR_GIVEN && !is_no_event(conn, event, err))
+		not_found(conn, "event", event, "select name from tocsin.event", err);
 	else if (json && run && json_is_null(json_object_get(json, "cycle"))) {
 		json_decref(json);
 		json = NULL;

@@ -16,6 +16,7 @@ struct local {
 	struct timer *soon;
 	VEC(struct message *) queue;
 	size_t head;
+	VEC(struct message *) taken;	/* not acknowledged yet; the tag is the place */
 	VEC(struct confirm) unconfirmed;
 };
 
@@ -57,12 +58,18 @@ take(struct transport *transport)
 	if (local->head == local->queue.n)
 		local->head = local->queue.n = 0;
 	m->open = m->jobs.n;
+	m->tag = local->taken.n;
+	vec_push(&local->taken, m);
 	return m;
 }
 
 static void
 ack(struct transport *transport, struct message *m)
 {
+	struct local *local = (struct local *)transport;
+	struct message *last = local->taken.at[--local->taken.n];
+
+	local->taken.at[last->tag = m->tag] = last;
 	message_free(m);
 }
 
@@ -74,6 +81,9 @@ local_free(struct transport *transport)
 	for (size_t i = local->head; i < local->queue.n; i++)
 		message_free(local->queue.at[i]);
 	vec_done(&local->queue);
+	for (size_t i = 0; i < local->taken.n; i++)
+		message_free(local->taken.at[i]);
+	vec_done(&local->taken);
 	vec_done(&local->unconfirmed);
 	timer_free(local->soon);
 	free(local);

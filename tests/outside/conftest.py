@@ -96,3 +96,10 @@ def nothing_left():
             os.kill(pid, signal.SIGKILL)
         if names:
             pytest.fail("left behind:\n" + "\n".join(names), pytrace=False)
+
+
+@pytest.fixture
+def cycles(db, tocsin, tmp_path):
+    """The program and fresh books; see cycles.py."""
+    from cycles import Cycles
+    return Cycles(tocsin, db, tmp_path)

@@ -1,10 +1,11 @@
 /* measure.c - compute variables without books or messages, for the tests.
  *
- *	measure [-j N] [-e EXECUTORS] [-s SETTING=VALUE]... < BODIES
+ *	measure [-j N] [-k MS] [-e EXECUTORS] [-s SETTING=VALUE]... < BODIES
  *
  * Each line of the input is the body of a variable; for each, in the same
  * order, comes a line {"reason":, "value":, "error":, "ms":, "rss":} (KiB, the
- * most so far).  -j: so many at once.  T is 2026-05-01T09:00:00Z. */
+ * most so far).  -j: so many at once.  -k: after so long, kill what still runs.
+ * T is 2026-05-01T09:00:00Z. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,14 @@ struct bench {
 	VEC(struct task *) tasks;
 	size_t started, running, told, at_once;
 	instant now;
+	bool stopped;
 };
+
+static void
+stop(void *arg)
+{
+	((struct bench *)arg)->stopped = true;
+}
 
 static void
 fail(const struct err *err)
@@ -81,7 +89,7 @@ turn(void *arg)
 		puts(b->tasks.at[b->told]->answer);
 		fflush(stdout);
 	}
-	return b->running > 0;
+	return b->running > 0 && !b->stopped;
 }
 
 static void
@@ -124,15 +132,19 @@ main(int argc, char **argv)
 	struct bench b = { .at_once = 1 };
 	struct conf *conf = conf_new();
 	struct loop *loop = loop_new();
+	struct timer *timer = timer_new(loop, stop, &b);
 	struct err err;
 	int c;
 
 	if (conf_environment(conf, environ, &err))
 		fail(&err);
-	while ((c = getopt(argc, argv, "j:e:s:")) != -1)
+	while ((c = getopt(argc, argv, "j:k:e:s:")) != -1)
 		switch (c) {
 		case 'j':
 			b.at_once = (size_t)atoi(optarg);
+			break;
+		case 'k':
+			timer_start(timer, atoi(optarg) * (SECOND / 1000));
 			break;
 		case 'e':
 			if (hands_parse_allowed(optarg, allowed, &err))
@@ -152,6 +164,7 @@ main(int argc, char **argv)
 	loop_nudge(loop);
 	loop_run(loop, turn, &b);
 	hands_free(b.hands);
+	timer_free(timer);
 	loop_free(loop);
 	for (size_t i = 0; i < b.tasks.n; i++) {
 		variable_done(&b.tasks.at[i]->variable);

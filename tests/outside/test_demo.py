@@ -1,6 +1,6 @@
 """The shop's ten weeks, replayed, against an oracle in plain SQL.
 
-contrib/quickstart/shop.toml says in tocsin's words what tests/demo/oracle.sql
+contrib/demo/shop.toml says in tocsin's words what tests/demo/oracle.sql
 says in SQL alone.  A cycle is run at every third hour from 25 April to 5 July
 2026, and what the books hold afterwards must be what the oracle computes: each
 variable, each evidence, each event before its holding time.
@@ -15,8 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
-QUICKSTART = TOP / "contrib/quickstart"
-DEMO = TOP / "tests/demo"
+DEMO = TOP / "contrib/demo"
+ORACLE = TOP / "tests/demo"
 STEP = int(os.environ.get("TOCSIN_TEST_REPLAY", 1))
 
 INSTANTS = """
@@ -90,7 +90,7 @@ def psql(db, path):
 
 
 def expected():
-    with open(DEMO / "expected.tsv", newline="") as f:
+    with open(ORACLE / "expected.tsv", newline="") as f:
         rows = list(csv.reader(f, delimiter="\t"))[1:]
     return [(name, int(n), first, last) for name, n, first, last in rows]
 
@@ -103,14 +103,14 @@ def nothing(db, deviations):
 
 
 def test_a_replay_agrees_with_the_oracle_at_every_instant(db, tocsin):
-    psql(db, QUICKSTART / "shop.sql")
-    psql(db, DEMO / "oracle.sql")
+    psql(db, DEMO / "shop.sql")
+    psql(db, ORACLE / "oracle.sql")
     instants = db.all(INSTANTS)
     assert len(instants) == 569
     replayed = instants[::STEP]
 
     tocsin("init", status=0)
-    tocsin("load", str(QUICKSTART / "shop.toml"), status=0)
+    tocsin("load", str(DEMO / "shop.toml"), status=0)
     clock = datetime.now(timezone.utc).isoformat()
     for at in replayed:
         ahead = ["--force"] if at > clock else []

@@ -6,6 +6,7 @@ computes one variable for each line of its input.
 
 import json
 import os
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -28,17 +29,18 @@ class Measure:
         self.env = {k: v for k, v in os.environ.items() if PASSED_ON.match(k)}
         self.env.update(HOME=str(directory), TOCSIN=program(), **env)
 
-    def start(self, *bodies, options=(), env=None):
+    def start(self, *bodies, options=(), env=None, files=None):
         path = Path(program()).parent / "tests/outside/measure"
         lines = self.directory / "bodies"
         lines.write_text("".join(json.dumps(body) + "\n" for body in bodies))
         with open(lines) as stdin, open(self.directory / "errors", "w") as stderr:
             return subprocess.Popen(
                 [path, "-s", "grace=1s", *options], stdin=stdin, stdout=subprocess.PIPE,
-                stderr=stderr, text=True, cwd=self.directory, env={**self.env, **(env or {})})
+                stderr=stderr, text=True, cwd=self.directory, env={**self.env, **(env or {})},
+                preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
 
-    def __call__(self, *bodies, options=(), env=None):
-        process = self.start(*bodies, options=options, env=env)
+    def __call__(self, *bodies, **more):
+        process = self.start(*bodies, **more)
         out, _ = process.communicate(timeout=120)
         errors = (self.directory / "errors").read_text()
         refuse_sanitizer("measure", errors)
@@ -360,6 +362,19 @@ def test_a_query_dies_with_its_worker(db, measure):
     wait_for(lambda: active(db) == 0, timeout=20)
 
 
+def test_what_runs_can_be_killed(db, measure):
+    bodies = [{"sql": "select pg_sleep(600)"}, {"shell": "trap '' TERM; sleep 600 & setsid -f sleep 600; wait"},
+              {"sql": "select n from generate_series(1, 1000000000000) n where n < 0"}]
+    for ms in (1, 20, 500):
+        before = time.monotonic()
+        process = measure.start(*bodies, options=("-j", "3", "-k", str(ms)))
+        process.communicate(timeout=30)
+        refuse_sanitizer("measure", (measure.directory / "errors").read_text())
+        assert process.returncode == 0
+        assert time.monotonic() - before < 5
+    wait_for(lambda: active(db) == 0, timeout=20)
+
+
 def test_a_lost_connection_fails_one_measurement(db, measure):
     [lost, after] = measure({"sql": "select pg_terminate_backend(pg_backend_pid())"}, {"sql": "select 5"})
     assert lost["reason"] == "error" and "terminating connection" in lost["error"]
@@ -490,6 +505,15 @@ def test_a_command_does_not_see_our_environment(measure):
     env = {"PGPASSWORD": "canary", "LANG": "C.UTF-8", "TZ": "UTC", "WANTED": "1", "TOCSIN_QUEUE": "q"}
     assert measure.value({"shell": names}, env=env) == "HOME\nLANG\nPATH\nTOCSIN_JOB\nTZ"
     assert measure.value({"shell": "echo $WANTED"}, env=env, options=("-s", "pass_environment=WANTED")) == 1
+
+
+def test_a_start_that_finds_no_descriptor_waits_for_one(measure):
+    outcomes = measure(*[{"shell": "sleep 0.3; echo 5"}] * 12, options=("-j", "12"), files=28)
+    assert [outcome["value"] for outcome in outcomes] == [5] * 12
+    assert max(outcome["ms"] for outcome in outcomes) > 600
+    [outcome] = measure({"shell": "echo 5", "soft_time_limit": "1s"}, files=10)
+    assert outcome["reason"] == "error"
+    assert outcome["error"] == "cannot start a process: Too many open files"
 
 
 def test_an_executor_that_is_not_allowed_is_refused(measure):

@@ -234,6 +234,7 @@ an_unknown_variable_of_ours_is_an_error(void **state)
 		{ "TOCSIN_LEASE=soon", "TOCSIN_LEASE: 'soon' is not a length" },
 		{ "TOCSIN_KEYS=1", "TOCSIN_KEYS: there is no such setting" },
 		{ "TOCSIN_KEY=1", NULL }, { "TOCSIN_ARG_X=1", NULL }, { "TOCSIN_CONFIG=x", NULL },
+		{ "TOCSIN_JOB=1/x-1", NULL },
 		{ "TOCSIN_TEST_ANYTHING=x", NULL }, { "TOCSIN_FAILPOINT=x", NULL },
 		{ "TOCSIN_EVENT=x", NULL }, { "TOCSIN_LAESE=", NULL }, { "TOCSIN_", NULL },
 		{ "TOCSINX=1", NULL }, { "OTHER=1", NULL },

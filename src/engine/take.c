@@ -1,0 +1,290 @@
+/* take.c - from a message to work under way.
+ *
+ * What the inbox holds is claimed in one statement, up to a batch; a claim that
+ * does not come back has been somebody else's.  Variables are claimed only when
+ * they can start at once.  Evidences and events are decided on the spot. */
+#include "engine/take.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/conf.h"
+#include "base/failpoint.h"
+#include "engine/decide.h"
+#include "engine/publish.h"
+#include "engine/worker.h"
+#include "io/pg.h"
+
+static void
+put_in_inbox(struct worker *w, struct slip slip)
+{
+	if (slip.from->kind == VARIABLE)
+		vec_push(&w->variables, slip);
+	else
+		vec_push(&w->decisions, slip);
+}
+
+void
+take_deliveries(struct worker *w)
+{
+	struct message *m;
+
+	while ((m = w->set.transport->take(w->set.transport))) {
+		for (size_t i = 0; i < m->jobs.n; i++)
+			put_in_inbox(w, (struct slip){ { m->run, m->jobs.at[i] }, m });
+		if (!m->jobs.n)
+			w->set.transport->ack(w->set.transport, m);
+	}
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+	const struct slip *x = a, *y = b;
+
+	if (x->key.run != y->key.run)
+		return x->key.run < y->key.run ? -1 : 1;
+	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
+}
+
+static bool
+is_later(const struct claims *claims, struct job_key key)
+{
+	for (size_t i = 0; i < claims->later.n; i++)
+		if (claims->later.at[i].run == key.run && claims->later.at[i].id == key.id)
+			return true;
+	return false;
+}
+
+/* Both the slips and the claims are in the order of their keys; a key that is
+ * there twice (a doubled message) goes to its first slip. */
+static void
+sort_claims(struct worker *w, struct claims *claims)
+{
+	size_t c = 0;
+
+	for (size_t i = 0; i < w->claiming.n; i++) {
+		struct slip *slip = &w->claiming.at[i];
+		struct flight *f;
+
+		if (c == claims->n || claims->at[c].key.run != slip->key.run ||
+		    claims->at[c].key.id != slip->key.id) {
+			if (is_later(claims, slip->key))
+				put_in_inbox(w, *slip);
+			else
+				publish_release(w, slip->from);
+			continue;
+		}
+		f = xcalloc(1, sizeof *f);
+		f->worker = w;
+		f->job = claims->at[c];
+		f->from = slip->from;
+		claims->at[c++] = (struct claimed){ 0 };
+		vec_push(&w->claimed, f);
+	}
+}
+
+static void
+claim_answered(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+	struct claims *claims;
+
+	w->claim_asked = false;
+	w->claiming_variables = 0;
+	if (answer->err) {
+		/* Back to the inbox: claiming again what was claimed after all
+		 * finds it running, and the lease guards it. */
+		for (size_t i = 0; i < w->claiming.n; i++)
+			put_in_inbox(w, w->claiming.at[i]);
+		w->claiming.n = 0;
+		worker_note_trouble(w, "claiming jobs", answer->err);
+		return;
+	}
+	worker_note_success(w);
+	claims = claim_read(answer);
+	sort_claims(w, claims);
+	claims_free(claims);
+	w->claiming.n = 0;
+	failpoint("worker.after_claim");
+}
+
+/* As many variables as may run at once, as many decisions as make a batch. */
+static void
+claim_ready(struct worker *w)
+{
+	size_t busy = w->running.n + w->alone.n, room = (size_t)w->conf->concurrency,
+	    free_slots;
+	bool alone = w->alone.n || w->running_alone;
+	VEC(struct job_key) keys = { 0 };
+
+	for (size_t i = 0; i < w->claimed.n; i++) {
+		busy += w->claimed.at[i]->job.kind == VARIABLE;
+		alone |= w->claimed.at[i]->job.kind == VARIABLE && w->claimed.at[i]->job.alone;
+	}
+	free_slots = busy < room ? room - busy : 0;
+	if (w->claim_asked || w->waiting || alone)
+		return;
+	while (w->decisions.n && w->claiming.n < BATCH_MAX)
+		vec_push(&w->claiming, w->decisions.at[--w->decisions.n]);
+	for (; free_slots && w->variables_head < w->variables.n; free_slots--) {
+		vec_push(&w->claiming, w->variables.at[w->variables_head++]);
+		w->claiming_variables++;
+	}
+	if (w->variables_head == w->variables.n)
+		w->variables_head = w->variables.n = 0;
+	if (!w->claiming.n)
+		return;
+	qsort(w->claiming.at, w->claiming.n, sizeof *w->claiming.at, by_key);
+	for (size_t i = 0; i < w->claiming.n; i++)
+		vec_push(&keys, w->claiming.at[i].key);
+	w->claim_asked = true;
+	claim_say(w->claims, keys.at, keys.n, w->name, w->conf->lease);
+	pg_ask(w->claims, claim_answered, w);
+	vec_done(&keys);
+}
+
+/* --- definitions --- */
+
+static void
+add_version(void *arg, int64_t id, enum kind kind, const char *body)
+{
+	versions_add(arg, id, kind, body);
+}
+
+static void
+versions_answered(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+
+	if (answer->err) {
+		w->versions_asked.n = 0;
+		worker_note_trouble(w, "reading definitions", answer->err);
+		return;
+	}
+	worker_note_success(w);
+	claim_read_versions(answer, add_version, w->versions);
+	/* What was asked for and did not come is not there; what was claimed
+	 * since then is asked for next. */
+	for (size_t i = 0; i < w->versions_asked.n; i++)
+		versions_add_missing(w->versions, w->versions_asked.at[i]);
+	w->versions_asked.n = 0;
+}
+
+static void
+ask_versions(struct worker *w)
+{
+	bool may_ask = !w->versions_asked.n && !w->waiting;
+
+	for (size_t i = 0; i < w->claimed.n; i++) {
+		struct flight *f = w->claimed.at[i];
+
+		if (!f->version && !(f->version = versions_hold(w->versions, f->job.version)) &&
+		    may_ask)
+			vec_push(&w->versions_asked, f->job.version);
+	}
+	if (may_ask && w->versions_asked.n) {
+		claim_say_versions(w->claims, w->versions_asked.at, w->versions_asked.n);
+		pg_ask(w->claims, versions_answered, w);
+	}
+}
+
+/* --- computing --- */
+
+static void
+finish(struct flight *f)
+{
+	vec_push(&f->worker->finished, f);
+}
+
+static void
+measured(void *arg, const struct exec_outcome *result)
+{
+	struct flight *f = arg;
+
+	f->exec = NULL;
+	flight_land(f->worker, f);
+	f->outcome.state = result->reason == REASON_OK ? JOB_DONE : JOB_FAILED;
+	f->outcome.reason = result->reason;
+	f->outcome.value = xstrdup(result->value);
+	f->outcome.error = xstrdup(result->error);
+	finish(f);
+}
+
+static void
+measure(struct flight *f)
+{
+	char key[64];
+	struct exec_task task = { f->job.name, &f->version->u.variable, f->job.as_of, key };
+
+	snprintf(key, sizeof key, "%" PRId64 "-%d-%d", f->job.key.run, f->job.key.id,
+	    f->job.fence);
+	vec_push(&f->worker->running, f);
+	f->exec = exec_start(f->worker->hands, &task, measured, f);
+}
+
+static void
+start(struct flight *f)
+{
+	struct outcome *o = &f->outcome;
+
+	o->key = f->job.key;
+	o->kind = f->job.kind;
+	o->name = xstrdup(f->job.name);
+	o->fence = f->job.fence;
+	o->truth = TRUTH_UNKNOWN;
+	if (!f->job.active) {
+		o->state = JOB_SKIPPED;
+		o->reason = REASON_REFUSED;
+		o->error = xstrdup("it is not active");
+		finish(f);
+	} else if (f->version->broken) {
+		o->state = JOB_FAILED;
+		o->reason = REASON_ERROR;
+		o->error = xstrdup(f->version->broken);
+		finish(f);
+	} else if (f->job.kind == VARIABLE)
+		measure(f);
+	else {
+		if (f->job.kind == EVIDENCE)
+			decide_evidence(f->version, &f->job, o);
+		else
+			decide_event(f->version, &f->job, o);
+		finish(f);
+	}
+}
+
+/* A job whose last worker was lost runs alone, so that it cannot take others
+ * with it: it waits until all else is settled, and nothing is claimed beside it,
+ * its like least of all: each would lose an attempt by the other's fault. */
+static void
+start_alone(struct worker *w)
+{
+	if (w->running_alone && !w->running.n && !w->finished.n && settling_is_idle(w->settling))
+		w->running_alone = false;
+	if (w->running_alone || !w->alone.n || w->running.n || w->claimed.n || w->claim_asked ||
+	    w->finished.n || !settling_is_idle(w->settling))
+		return;
+	w->running_alone = true;
+	start(w->alone.at[--w->alone.n]);
+}
+
+void
+take_start_ready(struct worker *w)
+{
+	size_t kept = 0;
+
+	claim_ready(w);
+	ask_versions(w);
+	for (size_t i = 0; i < w->claimed.n; i++) {
+		struct flight *f = w->claimed.at[i];
+
+		if (!f->version)
+			w->claimed.at[kept++] = f;
+		else if (f->job.alone && f->job.kind == VARIABLE)
+			vec_push(&w->alone, f);
+		else
+			start(f);
+	}
+	w->claimed.n = kept;
+	start_alone(w);
+}

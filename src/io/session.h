@@ -1,0 +1,21 @@
+/* How a session with PostgreSQL is opened: for pg.c, and for who asks and waits
+ * (pg_connect() and pg_exec(), declared in pg.h). */
+#ifndef IO_SESSION_H
+#define IO_SESSION_H
+
+#include <libpq-fe.h>
+
+struct pg_settings;
+
+/* A copy with defaults filled in; session_free() gives its texts back. */
+void session_copy(struct pg_settings *, const struct pg_settings *from);
+void session_free(struct pg_settings *);
+
+/* PQconnectStart; HOSTADDR is the address of its host, or NULL. */
+PGconn *session_start(const struct pg_settings *, const char *hostaddr);
+
+/* The single host name that libpq would look up by blocking, or NULL: several
+ * hosts, an address, a socket's directory are left to it.  The caller frees. */
+char *session_host(const struct pg_settings *);
+
+#endif

@@ -1,0 +1,63 @@
+"""What tests of cycles have in common: load, run, and look into the books."""
+
+from harness import definitions, wait_for
+
+# The clocks of the engine, for tests in which something dies.
+QUICK = {"TOCSIN_LEASE": "2s", "TOCSIN_SWEEP": "500ms", "TOCSIN_GRACE": "500ms"}
+
+
+class Cycles:
+    """The program and its books, with definitions loaded."""
+
+    def __init__(self, tocsin, db, directory):
+        self.tocsin = tocsin
+        self.db = db
+        self.directory = directory
+        self.tocsin("init")
+
+    def load(self, text, *flags, **options):
+        return self.tocsin("load", definitions(self.directory, text), *flags, **options)
+
+    def run(self, *args, **options):
+        """A local cycle, to its end."""
+        return self.tocsin("cycle", "--local", *args, **options)
+
+    def run_at(self, at, *args, **options):
+        return self.run("--at", at, "--force", *args, **options)
+
+    def spawn(self, *args, env=None):
+        return self.tocsin.spawn("cycle", "--local", *args, env=env)
+
+    def last(self):
+        return self.db.one("select max(id) from tocsin.run")
+
+    def state(self, run=None):
+        return self.db.one("select state from tocsin.run where id = %s", run or self.last())
+
+    def jobs(self, run=None):
+        """name -> state, of variables and evidences, and of events as 'event NAME'."""
+        return dict(self.db.all("""
+            select case kind when 'event' then 'event ' else '' end || name, state
+              from tocsin.job where run_id = %s""", run or self.last()))
+
+    def job(self, name, column, run=None):
+        return self.db.one(f"select {column} from tocsin.job where run_id = %s and name = %s",
+                           run or self.last(), name)
+
+    def signals(self, run=None):
+        """name of the event -> action"""
+        return dict(self.db.all("select event, action from tocsin.signal where run_id = %s",
+                                run or self.last()))
+
+    def event(self, name, columns="state, action, hold"):
+        return self.db.one(f"select {columns} from tocsin.event where name = %s", name)
+
+    def due_again(self, *names):
+        """As a person does it by hand: every event is due at once, or these."""
+        self.db.run("update tocsin.event set next_call = '-infinity'"
+                    " where %s::text[] is null or name = any (%s)",
+                    list(names) or None, list(names))
+
+    def wait_for_job(self, name, *states, timeout=15):
+        return wait_for(lambda: self.job(name, "state") in states, timeout,
+                        lambda: f"{name} is {self.job(name, 'state')}, not {states}")

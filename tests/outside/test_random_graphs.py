@@ -1,0 +1,244 @@
+"""Random graphs, against a sequential model in Python.
+
+The model knows the rules of the domain and nothing of jobs, batches, workers or
+early decision: it computes all variables, then all evidences, then all events,
+one after the other.  After each cycle the books must say the same.
+
+A failure prints its seed; TOCSIN_SEED=n runs just that one.
+"""
+
+import json
+import os
+import random
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from invariants import books, check  # noqa: F401
+
+SEEDS = [int(os.environ["TOCSIN_SEED"])] if "TOCSIN_SEED" in os.environ else [1, 2, 3, 4]
+GRAPHS, CYCLES = 10, 5
+START = datetime(2026, 5, 1, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
+
+VALUES = [0, 1, 1, 2, 3, 5, -1, 2.5, True, False, "abc", "", [1, 2], [], {"a": 1}, None]
+TESTS = ["{0} > 2", "{0} == 1", "{0}", "not {0}", "{0} is None", "{0} + {1} < 4", "{0} / {1} > 1",
+         "{0} == 1 or {1} > 1", "{0} is not None and {1} is not None", "{0} if {1} else {2}",
+         "{0} in [0, 1, 2]", "{0} in {1}", "len({0}) > 1", "max({0}, {1}, {2}) >= 3",
+         "{0} < {1} < {2}", "{0} % 2 == {1} % 2", "{0} + {1} + {2} == 3"]
+
+
+# The model
+
+
+def kleene(node, truth):
+    """True, False, or None for unknown."""
+    kind, *parts = node
+    if kind == "name":
+        return truth[parts[0]]
+    if kind == "constant":
+        return parts[0]
+    if kind == "if":
+        then, test, other = (kleene(part, truth) for part in parts)
+        if test is None:
+            return then if then == other else None
+        return then if test else other
+    values = [kleene(part, truth) for part in parts[-1]]
+    if kind == "not":
+        return None if values[0] is None else not values[0]
+    if kind == "and":
+        return False if False in values else None if None in values else True
+    if kind == "or":
+        return True if True in values else None if None in values else False
+    least = values.count(True)
+    return True if least >= parts[0] else None if least + values.count(None) >= parts[0] else False
+
+
+def text(node):
+    kind, *parts = node
+    if kind in ("name", "constant"):
+        return str(parts[0])
+    if kind == "if":
+        return "({} if {} else {})".format(*map(text, parts))
+    inner = [text(part) for part in parts[-1]]
+    if kind == "not":
+        return f"(not {inner[0]})"
+    if kind == "count":
+        return f"(count({', '.join(inner)}) >= {parts[0]})"
+    return "(" + f" {kind} ".join(inner) + ")"
+
+
+class Variable:
+    def __init__(self, name, by_shell):
+        self.name, self.by_shell = name, by_shell
+        self.world, self.fails = None, False	# what there is to be measured
+        self.value, self.state = None, None
+
+
+class Evidence:
+    def __init__(self, name, definition, variables):
+        self.name, self.definition, self.upstream = name, definition, variables
+        self.truth, self.state = None, None
+
+    def evaluate(self):
+        if not any(v.state == "done" for v in self.upstream):
+            self.state = "skipped"
+            return
+        try:
+            self.truth = bool(eval(self.definition, {}, {v.name: v.value for v in self.upstream}))
+            self.state = "done"
+        except Exception:
+            self.state = "failed"
+
+
+class Event:
+    def __init__(self, name, node, evidences, interval, time_to_wait, recurrent):
+        self.name, self.node, self.upstream = name, node, evidences
+        self.interval, self.time_to_wait, self.recurrent = interval, time_to_wait, recurrent
+        self.state, self.action, self.hold, self.next_call = "not_raising", "do_nothing", 0, ALWAYS
+
+    def evaluate(self, now):
+        """The job's state, the truth, and the signal."""
+        if not any(e.state == "done" for e in self.upstream):
+            return "skipped", None, None
+        truth = kleene(self.node, {e.name: e.truth for e in self.upstream})
+        self.next_call = now + (HOUR if self.recurrent else self.interval * HOUR)
+        if truth is None:
+            self.action = "do_nothing"
+        elif self.recurrent:
+            self.state, self.hold = ("raising" if truth else "not_raising"), 0
+            self.action = "raise" if truth else "do_nothing"
+        else:
+            self.hold = self.hold + 1 if truth else 0
+            needed = max(1, self.time_to_wait // self.interval) if self.interval else 1
+            was = self.state == "raising"
+            now_raising = truth and (was or self.hold >= needed)
+            self.state = "raising" if now_raising else "not_raising"
+            self.action = {(False, False): "do_nothing", (False, True): "raise",
+                           (True, True): "continue_raising", (True, False): "stop_raising"}[
+                               was, now_raising]
+        return "done", truth, None if self.action == "do_nothing" else self.action
+
+
+class Model:
+    def __init__(self, random):
+        self.random = random
+        self.variables, self.evidences, self.events = [], [], []
+        for g in range(GRAPHS):
+            self.grow(f"g{g}_")
+
+    def grow(self, prefix):
+        r = self.random
+        variables = [Variable(f"{prefix}v{i}", r.random() < 0.15) for i in range(r.randint(1, 6))]
+        evidences = []
+        for i in range(r.randint(1, 8)):
+            test = r.choice(TESTS).format(*(r.choice(variables).name for _ in range(3)))
+            evidences.append(Evidence(f"{prefix}e{i}", test, [
+                v for v in variables if v.name in test]))
+        self.variables += [v for v in variables if any(v in e.upstream for e in evidences)]
+        for i in range(r.randint(1, 6)):
+            node = self.decision(evidences, 3)
+            upstream = [e for e in evidences if e.name in text(node)]
+            if upstream:
+                self.events.append(Event(f"{prefix}event{i}", node, upstream, r.choice([0, 1, 1, 2]),
+                                         r.choice([0, 0, 1, 2, 3]), r.random() < 0.15))
+        self.evidences += evidences
+
+    def decision(self, evidences, depth):
+        r = self.random
+        kind = r.choice(["name", "and", "or", "not", "if", "count"]) if depth else "name"
+        some = [self.decision(evidences, depth - 1) for _ in range(3)] if kind != "name" else []
+        if kind == "name":
+            return ("constant", r.random() < 0.5) if r.random() < 0.05 else (
+                "name", r.choice(evidences).name)
+        if kind == "not":
+            return "not", some[:1]
+        if kind == "if":
+            return ("if", *some)
+        if kind == "count":
+            return "count", r.randint(1, 3), some
+        return kind, some[:r.randint(2, 3)]
+
+    def definitions(self, world):
+        lines = []
+        for v in self.variables:
+            lines.append(f"[variables.{v.name}]")
+            lines.append(f"shell = 'cat {world}/{v.name}'" if v.by_shell else
+                         "sql = \"select value from world where name = :name"
+                         f" and 1 / (not fails)::int = 1\"\nargs = {{ name = '{v.name}' }}")
+        for e in self.evidences:
+            lines.append(f"[evidences.{e.name}]\ndefinition = \"{e.definition}\"")
+        for e in self.events:
+            lines.append(f"[events.{e.name}]\ndefinition = \"{text(e.node)}\"")
+            lines.append("rrule = 'FREQ=HOURLY'\ndtstart = 2020-01-01T00:00:00Z" if e.recurrent else
+                         f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'")
+        return "\n".join(lines)
+
+    def change_the_world(self, db, world):
+        for v in self.variables:
+            v.fails = self.random.random() < 0.3
+            v.world = self.random.choice(VALUES)
+            if v.by_shell:
+                path = world / v.name
+                path.unlink(missing_ok=True)
+                if not v.fails:
+                    path.write_text(json.dumps(v.world))
+        db.run("delete from world")
+        for v in self.variables:
+            if v.world is not None or v.fails or v.by_shell:	# else there is no row
+                db.run("insert into world values (%s, %s, %s)", v.name, json.dumps(v.world), v.fails)
+
+    def cycle(self, now):
+        """What the books must say: jobs, and signals."""
+        jobs, signals = {}, {}
+        due = [e for e in self.events if e.next_call <= now]
+        evidences = [e for e in self.evidences if any(e in event.upstream for event in due)]
+        variables = [v for v in self.variables if any(v in e.upstream for e in evidences)]
+        for v in variables:
+            v.state = "failed" if v.fails else "done"
+            v.value = v.value if v.fails else v.world
+            jobs[v.name] = (v.state, v.value if v.state == "done" else None, None)
+        for e in evidences:
+            e.evaluate()
+            jobs[e.name] = (e.state, None, e.truth if e.state == "done" else None)
+        for e in due:
+            state, truth, signal = e.evaluate(now)
+            jobs[e.name] = (state, None, truth)
+            if signal:
+                signals[e.name] = signal
+        return jobs, signals
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_books_agree_with_a_sequential_model(cycles, tmp_path, seed):
+    print(f"TOCSIN_SEED={seed}")
+    model = Model(random.Random(seed))
+    db, world = cycles.db, tmp_path / "world"
+    world.mkdir()
+    db.run("create table world (name text primary key, value jsonb, fails boolean)")
+    cycles.load(model.definitions(world))
+    cycles.due_again()
+    for n in range(CYCLES):
+        now = START + n * HOUR
+        model.change_the_world(db, world)
+        jobs, signals = model.cycle(now)
+        failed = any(state == "failed" for state, _, _ in jobs.values())
+        cycles.run_at(now.isoformat(), status=int(failed),
+                      env={"TOCSIN_CONCURRENCY": model.random.randint(1, 8)})
+        where = f"TOCSIN_SEED={seed}, cycle {n}"
+        found = {name: (state, value, truth) for name, state, value, truth in db.all("""
+            select name, state, case when kind = 'variable' and state = 'done' then value end,
+                   case when state = 'done' then truth end
+              from tocsin.job where run_id = %s""", cycles.last())}
+        assert found == jobs, where
+        assert cycles.signals() == signals, where
+        assert dict(db.all("select name, value from tocsin.variable")) == {
+            v.name: v.value for v in model.variables}, where
+        assert dict(db.all("select name, bool_value from tocsin.evidence")) == {
+            e.name: e.truth for e in model.evidences}, where
+        assert sorted(db.all("""
+            select name, state, action, hold, case when isfinite(next_call)
+                   then next_call else '0001-01-01T00:00:00Z' end from tocsin.event""")) == sorted(
+            (e.name, e.state, e.action, e.hold, e.next_call) for e in model.events), where
+        check(db)
