@@ -42,6 +42,7 @@ bool raw_next(struct raw_walk *, struct raw *key, struct raw *member);
 size_t raw_count(struct raw);			/* 0 of what holds nothing */
 struct raw raw_get(struct raw object, const char *key);	/* or none */
 
+const char *raw_skip_space(const char *at, const char *end);
 /* Where the value at AT ends; nothing but the value and what follows it. */
 const char *raw_skip(const char *at, const char *end);
 

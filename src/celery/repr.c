@@ -222,12 +222,6 @@ put_open(struct writer *w, const char *at, const char *end, bool tuple)
 	return at + 1;
 }
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 /* NULL when the limit is reached. */
 static const char *
 step(struct writer *w, const char *at, const char *end, bool tuple)
@@ -247,12 +241,9 @@ celery_repr(struct str *out, struct raw value, bool as_tuple, long limit)
 	struct writer w = { .out = out, .left = limit };
 	const char *at = value.text, *end = at + value.len;
 
-	while (at && at < end) {
-		if (is_space(*at))
-			at++;
-		else
-			at = step(&w, at, end, as_tuple && at == value.text);
-	}
+	while (at && at < end)
+		if ((at = step(&w, at, end, as_tuple && at == value.text)))
+			at = raw_skip_space(at, end);
 	if (!at)
 		str_puts(out, ", ...");
 	while (w.level > 0)

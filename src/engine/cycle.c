@@ -26,7 +26,7 @@ struct life {
 	const struct cycle_request *request;
 	struct run_row *run;
 	struct timer *look;		/* at the run's state: others may close it */
-	bool closed, looking, stopped;
+	bool closed, looking, stopped, hurried;
 	struct err *err;
 	int rc;
 };
@@ -91,7 +91,12 @@ stop(void *arg, int signum)
 {
 	struct life *life = arg;
 
+	/* The second time it is meant: no waiting. */
+	life->hurried = life->stopped;
 	life->stopped = true;
+	worker_stop(life->worker);
+	if (life->closed)	/* only deliveries are left, and they keep */
+		return;
 	life->rc = err_class(life->err, ERR_TEMPFAIL, "stopped by signal %d; cycle %" PRId64
 	    " is still open and will be resumed by the next 'tocsin cycle'",
 	    signum, life->run->id);
@@ -118,8 +123,10 @@ cycle_turn(void *arg)
 	struct life *life = arg;
 
 	worker_turn(life->worker);
-	if (life->stopped || too_much_trouble(life))
+	if (life->hurried || too_much_trouble(life))
 		return false;
+	if (life->stopped)
+		return !worker_has_stopped(life->worker);
 	return !life->closed || !worker_is_idle(life->worker) ||
 	    !deliver_is_idle(life->worker);
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PASSED_ON, program, refuse_sanitizer, wait_for
+from harness import PASSED_ON, refuse_sanitizer, tool, wait_for
 
 FRAME_BODY = 131072 - 8
 
@@ -35,7 +35,7 @@ class Probe:
         self.taken = 0
         with open(self.errors, "w") as stderr:
             self.process = subprocess.Popen(
-                [Path(program()).parent / "tests/outside/amqp_probe"], stdin=subprocess.PIPE,
+                [tool("amqp_probe")], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=directory, env=env)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
