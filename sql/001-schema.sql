@@ -45,6 +45,8 @@ create table tocsin.evidence (
 	evaluated_at timestamptz
 ) with (fillfactor = 70);
 
+create sequence tocsin.schedule;
+
 create table tocsin.event (
 	id integer generated always as identity primary key,
 	name text not null unique,
@@ -58,7 +60,7 @@ create table tocsin.event (
 	hold integer not null default 0,	-- consecutive true evaluations
 	next_call timestamptz not null,
 	dtstart timestamptz not null,		-- given, or when this schedule was loaded
-	schedule integer not null default 1,	-- rises with each changed schedule
+	schedule bigint not null default nextval('tocsin.schedule'),	-- another with each changed schedule
 	run_id bigint,
 	evaluated_at timestamptz
 ) with (fillfactor = 70);
@@ -118,7 +120,8 @@ create table tocsin.job (
 	value jsonb,				-- as it stood at the plan; then its own
 	truth boolean,
 	computed_at timestamptz,
-	schedule integer,			-- of an event, at the plan
+	event integer,				-- the event's row, at the plan
+	schedule bigint,			-- and its schedule
 	reactions bigint[] not null default '{}',	-- their versions, at the plan
 	queued_at timestamptz,
 	started_at timestamptz,
@@ -167,6 +170,7 @@ create table tocsin.delivery (
 	unique (run_id, event, reaction),
 	foreign key (run_id, event) references tocsin.signal
 );
+create index delivery_failed on tocsin.delivery (due_at) where state = 'failed';
 create index delivery_due on tocsin.delivery (due_at) where state in ('pending', 'sending');
 
 -- Make the partition of history that AT falls into, if it is not there.  Its
@@ -190,3 +194,4 @@ begin
 		part, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
 end
 $$;
+revoke all on function tocsin.history_partition(timestamptz) from public;

@@ -1,11 +1,16 @@
 -- Views in schema public that carry the names and columns of the system whose
 -- queries people already have.  Where something else bears a name, it is left
--- alone; where there is no schema public, nobody would find them.
+-- alone; where there is no schema public, nobody would find them, and where
+-- this role may make nothing there, they are left to somebody who may.
 
 create function tocsin.public_view(name text, query text) returns void
 language plpgsql as $$
 begin
-	if to_regnamespace('public') is not null and to_regclass('public.' || quote_ident(name)) is null then
+	if to_regnamespace('public') is null or
+	    not has_schema_privilege('public', 'create') then
+		return;
+	end if;
+	if to_regclass('public.' || quote_ident(name)) is null then
 		execute format('create view public.%I with (security_barrier) as %s', name, query);
 	end if;
 end

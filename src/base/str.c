@@ -249,3 +249,21 @@ str_clip(struct str *s, const char *text, size_t columns)
 	if (columns > 0)
 		str_puts(s, "\xe2\x80\xa6");
 }
+
+char *
+str_clean(const char *text, size_t most)
+{
+	struct str s = STR_INIT;
+	size_t len = strlen(text), n;
+
+	for (size_t i = 0; i < len; i += n ? n : 1) {
+		n = str_char(text + i, len - i);
+		if (s.len + (n ? n : 3) > most)
+			break;
+		if (n)
+			str_add(&s, text + i, n);
+		else
+			str_puts(&s, "\xef\xbf\xbd");
+	}
+	return str_take(&s);
+}

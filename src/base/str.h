@@ -44,6 +44,9 @@ size_t str_char(const char *s, size_t len);
  * nothing: control characters (ESC, DEL and C1 too) and bytes that are no UTF-8
  * become \n, \r, \t or \xNN.  Everything else is as it was. */
 void str_visible(struct str *, const char *text);
+/* TEXT as valid UTF-8 of at most MOST bytes: what is no character becomes
+ * U+FFFD.  The caller frees. */
+char *str_clean(const char *text, size_t most);
 
 /* TEXT is visible already, so valid UTF-8, and every character counts as one
  * column.  str_clip() adds what fits into COLUMNS, with an ellipsis for the rest. */

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/term.h"
+#include "cli/print.h"
 #include "engine/cycle.h"
 #include "exec/exec.h"
 
@@ -52,25 +53,40 @@ progress(void *arg, const struct run_row *run)
 static void
 print_end(struct call *call, const struct run_row *run, enum cycle_end end)
 {
+	const char *resumed = end == CYCLE_RESUMED ? ", which had stood still," : "";
 	char as_of[INSTANT_TEXT];
 
 	clock_format(run->as_of, as_of);
-	if (opts_has(call, "json"))
-		printf("{\"cycle\":%" PRId64 ",\"agent\":\"%s\",\"state\":\"%s\",\"as_of\":\"%s\","
-		    "\"jobs\":%d,\"unsettled\":%d,\"failed\":%d,\"busy\":%s}\n", run->id,
-		    run->agent, run_state_text(run->state), as_of, run->jobs, run->unsettled,
-		    run->failed, end == CYCLE_BUSY ? "true" : "false");
+	if (opts_has(call, "json")) {
+		json_t *json = json_pack("{s:I,s:s,s:s,s:s,s:i,s:i,s:i,s:b,s:b}", "cycle",
+		    (json_int_t)run->id, "agent", run->agent, "state", run_state_text(run->state),
+		    "as_of", as_of, "jobs", run->jobs, "unsettled", run->unsettled,
+		    "failed", run->failed, "busy", end == CYCLE_BUSY,
+		    "resumed", end == CYCLE_RESUMED);
+
+		print_json_line(json);
+		json_decref(json);
+	}
 	else if (end == CYCLE_BUSY)
 		printf("agent %s has cycle %" PRId64 " open since %s: %s, %d of %d jobs settled\n",
 		    run->agent, run->id, as_of, run_state_text(run->state),
 		    run->jobs - run->unsettled, run->jobs);
 	else if (run->failed)
-		printf("cycle %" PRId64 " at %s: %s, %d jobs, %d failed "
-		    "(tocsin status %" PRId64 " tells why)\n", run->id, as_of,
+		printf("cycle %" PRId64 " at %s%s: %s, %d jobs, %d failed "
+		    "(tocsin status %" PRId64 " tells why)\n", run->id, as_of, resumed,
 		    run_state_text(run->state), run->jobs, run->failed, run->id);
 	else
-		printf("cycle %" PRId64 " at %s: %s, %d jobs\n", run->id, as_of,
+		printf("cycle %" PRId64 " at %s%s: %s, %d jobs\n", run->id, as_of, resumed,
 		    run_state_text(run->state), run->jobs);
+}
+
+static bool
+executors_given(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf_count; i++)
+		if (!strcmp(conf_settings[i].name, "executors"))
+			return strcmp(conf_where(conf, &conf_settings[i]), "default");
+	return false;
 }
 
 /* The allowed executors: everything within this process, unless told. */
@@ -79,8 +95,9 @@ read_allowed(struct call *call, bool allowed[EXECUTOR_COUNT], struct err *err)
 {
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		allowed[i] = true;
-	if (!call->conf->executors.text || !call->conf->executors.text[0])
-		return 0;
+	if (!call->conf->executors.at || !call->conf->executors.at[0])
+		return executors_given(call->conf) ? err_class(err, ERR_USAGE,
+		    "--executors is empty: name some of sql, shell") : 0;
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		allowed[i] = false;
 	return hands_parse_allowed(call->conf->executors.text, allowed, err);
@@ -116,7 +133,7 @@ run(struct call *call, struct err *err)
 	if (!rc) {
 		if (!opts_has(call, "quiet"))
 			print_end(call, &row, end);
-		rc = end == CYCLE_ENDED && row.state == RUN_DONE_WITH_ERRORS;
+		rc = end != CYCLE_BUSY && row.state == RUN_DONE_WITH_ERRORS;
 	}
 out:
 	free(events);

@@ -133,6 +133,8 @@ load(struct call *call, PGconn *conn, struct model *model, struct err *err)
 	    (changes.n && definition_apply(conn, &changes, err)) ||
 	    definition_end(conn, !dry, err))
 		goto out;
+	if (changes.n && !dry)
+		definition_analyze(conn);
 	if (opts_has(call, "json"))
 		print_json(&changes, dry);
 	else

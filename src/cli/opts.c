@@ -212,11 +212,11 @@ check_count(const struct call *call, struct err *err)
 	const struct command *c = call->command;
 
 	if (call->n_arguments < c->least)
-		return err_class(err, ERR_USAGE, "%s is missing: tocsin %s %s",
-		    c->least == 1 ? "an argument" : "some argument", c->name, c->synopsis);
+		return err_class(err, ERR_USAGE, "%s is missing: see 'tocsin %s --help'",
+		    c->least == 1 ? "an argument" : "some argument", c->name);
 	if (call->n_arguments > c->most)
-		return err_class(err, ERR_USAGE, "'%.200s' is one argument too many: tocsin %s %s",
-		    call->arguments[c->most], c->name, c->synopsis);
+		return err_class(err, ERR_USAGE, "'%.200s' is one argument too many: "
+		    "see 'tocsin %s --help'", call->arguments[c->most], c->name);
 	return 0;
 }
 

@@ -67,7 +67,10 @@ looked(void *arg, const struct pg_answer *answer)
 	life->looking = false;
 	timer_start(life->look, life->worker->conf->sweep < SECOND
 	    ? life->worker->conf->sweep : SECOND);
-	if (!answer->err && !run_read_state(answer->results[0], &now))
+	if (answer->err)
+		return;
+	worker_note_success(life->worker);
+	if (!run_read_state(answer->results[0], &now))
 		note_run(life, now.state, now.unsettled, now.failed);
 }
 
@@ -187,8 +190,7 @@ cycle_make_or_find(PGconn *conn, const struct conf *conf, const struct cycle_req
 		if ((met = meet_open_cycle(conn, conf, q, run, err)) < 0)
 			return -1;
 	} while (met == 2);
-	if (met == 0)
-		*end = CYCLE_BUSY;
+	*end = met == 0 ? CYCLE_BUSY : CYCLE_RESUMED;
 	return 0;
 }
 
@@ -228,8 +230,8 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	return life.rc;
 }
 
-int
-cycle_run_local(const struct conf *conf, const struct cycle_request *q, struct run_row *run,
+static int
+run_one(const struct conf *conf, const struct cycle_request *q, struct run_row *run,
     enum cycle_end *end, struct err *err)
 {
 	struct fired_jobs jobs = { 0 };
@@ -247,10 +249,22 @@ cycle_run_local(const struct conf *conf, const struct cycle_request *q, struct r
 		goto out;
 	PQfinish(conn);
 	conn = NULL;
-	child_adopt_descendants();
 	rc = live(conf, q, run, &jobs, err);
 out:
 	fired_jobs_done(&jobs);
 	PQfinish(conn);
+	return rc;
+}
+
+int
+cycle_run_local(const struct conf *conf, const struct cycle_request *q, struct run_row *run,
+    enum cycle_end *end, struct err *err)
+{
+	int rc;
+
+	child_adopt_descendants();
+	do
+		rc = run_one(conf, q, run, end, err);
+	while (!rc && *end == CYCLE_RESUMED && q->if_busy == BUSY_WAIT);
 	return rc;
 }

@@ -22,11 +22,12 @@ struct cycle_request {
 
 enum cycle_end {
 	CYCLE_ENDED,		/* RUN is how it ended */
+	CYCLE_RESUMED,		/* the same, of one that had stood still: none was made */
 	CYCLE_BUSY,		/* RUN is the open cycle of this agent */
 };
 
-/* Make a cycle, or resume the one that stands still, and run it to its end in
- * this process; then attempt the deliveries that are due. -1 with ERR. */
+/* Make a cycle, or resume the one that stands still (with BUSY_WAIT then make
+ * one all the same), and run it to its end in this process; then attempt the deliveries that are due. -1 with ERR. */
 int cycle_run_local(const struct conf *, const struct cycle_request *, struct run_row *run,
     enum cycle_end *, struct err *);
 

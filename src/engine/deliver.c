@@ -88,6 +88,8 @@ renewed(void *arg, const struct pg_answer *answer)
 {
 	if (answer->err)
 		worker_note_trouble(arg, "renewing deliveries", answer->err);
+	else
+		worker_note_success(arg);
 }
 
 void
@@ -113,6 +115,8 @@ recorded(void *arg, const struct pg_answer *answer)
 	w->delivering->recording--;
 	if (answer->err)	/* the lease runs out, and it is attempted again */
 		worker_note_trouble(w, "recording a delivery", answer->err);
+	else
+		worker_note_success(w);
 }
 
 static void
@@ -167,10 +171,20 @@ attempt(struct errand *e)
 	e->attempt = react_start(w->loop, w->conf, w->claims, &task, attempted, e);
 }
 
+/* Those that are claimed and not begun. */
 static void
-add_version(void *arg, int64_t id, enum kind kind, const char *body)
+begin_errands(struct worker *w)
 {
-	versions_add(arg, id, kind, body);
+	struct delivering *d = w->delivering;
+
+	for (size_t i = d->errands.n; i-- > 0; ) {
+		struct errand *e = d->errands.at[i];
+
+		if (e->attempt || e->version)
+			continue;
+		if ((e->version = versions_hold(w->versions, e->row.version)))
+			attempt(e);
+	}
 }
 
 static void
@@ -179,17 +193,37 @@ versions_answered(void *arg, const struct pg_answer *answer)
 	struct worker *w = arg;
 	struct delivering *d = w->delivering;
 
-	if (!answer->err)
-		claim_read_versions(answer, add_version, w->versions);
-	for (size_t i = d->errands.n; i-- > 0; ) {
-		struct errand *e = d->errands.at[i];
-
-		if (e->attempt || e->version)
-			continue;
-		e->version = versions_hold(w->versions, e->row.version);
-		attempt(e);
-	}
 	d->asked = false;
+	if (answer->err) {	/* asked for again when the wait is over */
+		worker_note_trouble(w, "reading reactions", answer->err);
+		return;
+	}
+	worker_note_success(w);
+	versions_read(w->versions, answer);
+	for (size_t i = 0; i < d->errands.n; i++)
+		versions_add_missing(w->versions, d->errands.at[i]->row.version);
+	begin_errands(w);
+}
+
+/* The definitions of errands that have none yet; false: all have. */
+static bool
+ask_versions(struct worker *w)
+{
+	struct delivering *d = w->delivering;
+	VEC(int64_t) missing = { 0 };
+	bool any;
+
+	for (size_t i = 0; i < d->errands.n; i++)
+		if (!d->errands.at[i]->attempt && !d->errands.at[i]->version)
+			vec_push(&missing, d->errands.at[i]->row.version);
+	any = missing.n > 0;
+	if (any) {
+		d->asked = true;
+		claim_say_versions(w->claims, missing.at, missing.n);
+		pg_ask(w->claims, versions_answered, w);
+	}
+	vec_done(&missing);
+	return any;
 }
 
 static void
@@ -198,31 +232,24 @@ claim_answered(void *arg, const struct pg_answer *answer)
 	struct worker *w = arg;
 	struct delivering *d = w->delivering;
 	struct due_delivery *due;
-	VEC(int64_t) versions = { 0 };
 	size_t n;
 
+	d->asked = false;
 	if (answer->err) {
-		d->asked = false;
 		d->look = true;
 		worker_note_trouble(w, "claiming deliveries", answer->err);
 		return;
 	}
+	worker_note_success(w);
 	n = delivery_read_claim(answer, &due);
 	for (size_t i = 0; i < n; i++) {
 		struct errand *e = xcalloc(1, sizeof *e);
 
 		*e = (struct errand){ .worker = w, .row = due[i] };
 		vec_push(&d->errands, e);
-		vec_push(&versions, due[i].version);
 	}
 	free(due);
-	d->asked = n > 0;
-	if (n) {
-		d->look = true;
-		claim_say_versions(w->claims, versions.at, versions.n);
-		pg_ask(w->claims, versions_answered, w);
-	}
-	vec_done(&versions);
+	d->look |= n > 0;
 }
 
 void
@@ -230,11 +257,12 @@ deliver_due(struct worker *w)
 {
 	struct delivering *d = w->delivering;
 
-	if (!d->look || d->asked || w->waiting || d->errands.n >= AT_ONCE)
+	if (d->asked || w->waiting || ask_versions(w) || !d->look || d->errands.n >= AT_ONCE)
 		return;
 	d->look = false;
 	d->asked = true;
 	delivery_say_claim(w->claims, (int)(AT_ONCE - d->errands.n),
-	    w->set.allowed[EXEC_SHELL], w->name, w->conf->lease);
+	    w->set.allowed[EXEC_SHELL], w->name, w->conf->lease,
+	    (int)w->conf->delivery_attempts);
 	pg_ask(w->claims, claim_answered, w);
 }

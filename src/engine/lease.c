@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "engine/publish.h"
+#include "engine/take.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -53,6 +54,8 @@ renewed(void *arg, const struct pg_answer *answer)
 	timer_start(w->renew, w->conf->lease / 3);
 	if (answer->err)
 		worker_note_trouble(w, "renewing leases", answer->err);
+	else
+		worker_note_success(w);
 	/* What was claimed since we asked is ours, though it is not in the answer. */
 	for (size_t i = 0; !answer->err && i < w->renewing.n; i++) {
 		const struct held *held = &w->renewing.at[i];
@@ -96,6 +99,7 @@ swept(void *arg, const struct pg_answer *answer)
 		worker_note_trouble(w, "sweeping", answer->err);
 		return;
 	}
+	worker_note_success(w);
 	sweep_read(answer, &swept);
 	if (swept.again.n)
 		log_warn("jobs are sent again", "jobs", log_number((int64_t)swept.again.n));
@@ -123,8 +127,13 @@ lease_sweep(void *arg)
 	if (w->sweep_asked || w->stopping)
 		return;
 	w->sweep_asked = true;
-	if (!w->set.only_run)
+	if (!w->set.only_run) {
 		deliver_look_again(w);
+		take_give_back(w);
+	}
+	/* Ours first: after an outage they may have run out as all others. */
+	if (!w->renewing.n)
+		lease_renew(w);
 	sweep_say(w->claims, w->set.only_run, w->conf->lease);
 	pg_ask(w->claims, swept, w);
 }

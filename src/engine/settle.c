@@ -66,6 +66,10 @@ settling_is_idle(const struct settling *s)
 void
 settling_hold(const struct settling *s, void (*each)(void *, const struct flight *), void *arg)
 {
+	/* Once its transaction has the rows locked nobody takes them from us,
+	 * and renewing them would wait for ourselves. */
+	if (s->stage != IDLE)
+		return;
 	for (size_t i = 0; i < s->batch.n; i++)
 		each(arg, s->batch.at[i]);
 }
@@ -106,16 +110,25 @@ rolled_back(void *arg, const struct pg_answer *answer)
 	forget_transaction(w->settling);
 }
 
-/* The transaction failed.  Trouble with the books is waited out.  A deadlock
- * is tried again.  Anything else is the fault of some outcome: the batch goes
- * job by job, and the guilty one fails with the reason. */
+/* Only data can be an outcome's fault: 22 (what jsonb cannot hold, ...), 23
+ * and 54 (limits).  Whatever else a server says is no reason to fail a job. */
+static bool
+is_outcomes_fault(const char *sqlstate)
+{
+	return !strncmp(sqlstate, "22", 2) || !strncmp(sqlstate, "23", 2) ||
+	    !strncmp(sqlstate, "54", 2);
+}
+
+/* The transaction failed.  A deadlock is tried again.  What is the fault of
+ * some outcome is looked for job by job, and the guilty one fails with the
+ * reason.  Anything else is trouble with the books, and waited out. */
 static void
 fail_transaction(struct worker *w, const struct pg_answer *answer)
 {
 	struct settling *s = w->settling;
 	bool again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
 
-	if (answer->err->class == ERR_TEMPFAIL && !again)
+	if (!again && !is_outcomes_fault(answer->sqlstate))
 		worker_note_trouble(w, "settling", answer->err);
 	else if (again)
 		log_warn("a settling is tried again", "sqlstate", answer->sqlstate,
@@ -243,12 +256,6 @@ skip(struct settling *s, struct candidate *c)
 	vec_push(&s->round, o);
 }
 
-static void
-add_version(void *arg, int64_t id, enum kind kind, const char *body)
-{
-	versions_add(arg, id, kind, body);
-}
-
 /* Definitions that deciding needs and that are not at hand: of events that may
  * be decided early, and of those that have just been. */
 struct ids {
@@ -290,7 +297,7 @@ fetched(void *arg, const struct pg_answer *answer)
 		fail_transaction(w, answer);
 		return;
 	}
-	claim_read_versions(answer, add_version, w->versions);
+	versions_read(w->versions, answer);
 	missing = find_missing(w);
 	for (size_t i = 0; i < missing.n; i++)
 		versions_add_missing(w->versions, missing.at[i]);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "base/conf.h"
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "engine/decide.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
@@ -34,6 +35,24 @@ take_deliveries(struct worker *w)
 		if (!m->jobs.n)
 			w->set.transport->ack(w->set.transport, m);
 	}
+}
+
+void
+take_give_back(struct worker *w)
+{
+	span oldest = clock_monotonic() - w->conf->consumer_timeout / 3;
+	size_t n = 0;
+
+	for (; w->variables_head < w->variables.n; w->variables_head++, n++) {
+		struct message *m = w->variables.at[w->variables_head].from;
+
+		if (m->open > 1 || m->arrived_at > oldest)
+			break;
+		w->set.transport->give_back(w->set.transport, m);
+	}
+	if (n)
+		log_info("messages have waited for too long, they go back to the broker",
+		    "messages", log_number((int64_t)n));
 }
 
 static int
@@ -146,12 +165,6 @@ claim_ready(struct worker *w)
 /* --- definitions --- */
 
 static void
-add_version(void *arg, int64_t id, enum kind kind, const char *body)
-{
-	versions_add(arg, id, kind, body);
-}
-
-static void
 versions_answered(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
@@ -162,7 +175,7 @@ versions_answered(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	worker_note_success(w);
-	claim_read_versions(answer, add_version, w->versions);
+	versions_read(w->versions, answer);
 	/* What was asked for and did not come is not there; what was claimed
 	 * since then is asked for next. */
 	for (size_t i = 0; i < w->versions_asked.n; i++)

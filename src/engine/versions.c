@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "store/claim.h"
 
 enum { SLOTS = 4096 };
 
@@ -168,6 +169,18 @@ versions_add(struct versions *v, int64_t id, enum kind kind, const char *body)
 		e->version.broken = e->why;
 	}
 	json_decref(json);
+}
+
+static void
+add_one(void *arg, int64_t id, enum kind kind, const char *body)
+{
+	versions_add(arg, id, kind, body);
+}
+
+void
+versions_read(struct versions *v, const struct pg_answer *answer)
+{
+	claim_read_versions(answer, add_one, v);
 }
 
 void

@@ -105,8 +105,11 @@ static void
 name_worker(struct worker *w)
 {
 	struct uuid uuid = uuid_v4();
+	unsigned seed;
 	char host[64] = "localhost", text[UUID_TEXT];
 
+	memcpy(&seed, uuid.bytes, sizeof seed);
+	srandom(seed);		/* of the jitter */
 	gethostname(host, sizeof host - 1);
 	snprintf(w->name, sizeof w->name, "%s:%ld:%.8s", host, (long)getpid(),
 	    uuid_format(&uuid, text));

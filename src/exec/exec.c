@@ -97,25 +97,6 @@ tell(void *arg)
 	exec_free(exec);
 }
 
-/* An error goes into the books: valid UTF-8, no NUL, and not too long. */
-static char *
-clean(const char *text)
-{
-	struct str s = STR_INIT;
-	size_t len = strlen(text), n;
-
-	for (size_t i = 0; i < len; i += n ? n : 1) {
-		n = str_char(text + i, len - i);
-		if (s.len + (n ? n : 3) > EXEC_MAX_ERROR)
-			break;
-		if (n)
-			str_add(&s, text + i, n);
-		else
-			str_puts(&s, "\xef\xbf\xbd");
-	}
-	return str_take(&s);
-}
-
 void
 exec_finish(struct exec *exec, enum reason reason, char *value, char *error)
 {
@@ -130,7 +111,7 @@ exec_finish(struct exec *exec, enum reason reason, char *value, char *error)
 	}
 	exec->outcome.reason = reason;
 	exec->outcome.value = value;
-	exec->outcome.error = error ? clean(error) : NULL;
+	exec->outcome.error = error ? str_clean(error, EXEC_MAX_ERROR) : NULL;
 	free(error);
 	timer_start(exec->tell, 0);
 }

@@ -30,13 +30,16 @@ session_free(struct pg_settings *set)
 	free((char *)(uintptr_t)set->options);
 }
 
-/* Options for every session of ours; a conninfo's own come after and win. */
+/* Options for every session of ours.  PGOPTIONS comes first: of what is said
+ * twice the last counts. */
 static char *
 session_options(const struct pg_settings *set)
 {
 	const char *own = getenv("PGOPTIONS");
 	struct str s = STR_INIT;
 
+	if (own)
+		str_printf(&s, "%s ", own);
 	str_printf(&s, "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 "
 	    "-c client_connection_check_interval=2s -c statement_timeout=%lld",
 	    (long long)(set->statement_timeout / 1000));
@@ -49,8 +52,6 @@ session_options(const struct pg_settings *set)
 	}
 	if (set->options)
 		str_printf(&s, " %s", set->options);
-	if (own)
-		str_printf(&s, " %s", own);
 	return str_take(&s);
 }
 
@@ -163,14 +164,17 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	PGresult *r = n ? PQexecParams(conn, sql, n, NULL, params, NULL, NULL, 0)
 	    : PQexec(conn, sql);
 	ExecStatusType status = PQresultStatus(r);
-	const char *primary;
+	const char *primary, *state;
 	char *text;
 
 	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
 		return r;
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	text = one_line(primary ? primary : PQerrorMessage(conn));
-	err_class(err, PQstatus(conn) == CONNECTION_BAD ? ERR_TEMPFAIL : ERR_GIVEN,
+	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	/* 42501: it refuses us; 53, 57P: it has no room, or goes down. */
+	err_class(err, PQstatus(conn) == CONNECTION_BAD || (state && (!strcmp(state, "42501") ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3))) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "PostgreSQL: %s", text);
 	free(text);
 	PQclear(r);

@@ -38,7 +38,7 @@ read_source(struct variable *v, struct body *b)
 		body_fault(b, NULL, NULL, "what computes it is missing: 'sql' or 'shell'");
 }
 
-/* In SQL it is :name, in a command's environment TOCSIN_ARG_name. */
+/* In SQL it is :name, in a command's environment TOCSIN_ARG_NAME. */
 static void
 check_arg_name(struct body *b, const char *name)
 {

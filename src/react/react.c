@@ -2,19 +2,16 @@
 #include "react/react.h"
 #include <stdlib.h>
 #include "base/mem.h"
+#include "base/str.h"
 #include "io/loop.h"
 #include "react/way.h"
+
+enum { REACT_MAX_ERROR = 4096 };
 
 static const struct way *const ways[CHANNEL_COUNT] = {
 	[CHANNEL_COMMAND] = &react_command,
 	[CHANNEL_NOTIFY] = &react_notify,
 };
-
-bool
-react_allows(const struct reaction *reaction, const bool allowed[EXECUTOR_COUNT])
-{
-	return reaction->channel != CHANNEL_COMMAND || allowed[EXEC_SHELL];
-}
 
 static void
 attempt_free(struct attempt *attempt)
@@ -38,7 +35,8 @@ void
 react_finish(struct attempt *attempt, char *error)
 {
 	attempt->own = NULL;
-	attempt->error = error;
+	attempt->error = error ? str_clean(error, REACT_MAX_ERROR) : NULL;
+	free(error);
 	timer_start(attempt->tell, 0);
 }
 

@@ -22,9 +22,6 @@ struct react_task {
 	const char *payload;			/* the whole signal, as JSON */
 };
 
-/* May this process run it?  A command needs the shell executor. */
-bool react_allows(const struct reaction *, const bool allowed[EXECUTOR_COUNT]);
-
 /* BOOKS carries NOTIFY.  ERROR is NULL when it was delivered.  FINISHED is
  * called once, from the loop, never from react_start() itself. */
 struct attempt *react_start(struct loop *, const struct conf *, struct pg *books,

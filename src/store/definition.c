@@ -169,6 +169,16 @@ definition_end(PGconn *conn, bool commit, struct err *err)
 	return run(conn, commit ? "commit" : "rollback", 0, NULL, err);
 }
 
+void
+definition_analyze(PGconn *conn)
+{
+	struct err ignored;
+
+	run(conn, "set client_min_messages = error", 0, NULL, &ignored);
+	run(conn, "analyze tocsin.version, tocsin.variable, tocsin.evidence, tocsin.event,"
+	    " tocsin.reaction", 0, NULL, &ignored);
+}
+
 static const char load[] =
     "with given as materialized ("
     " select * from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[],"
@@ -201,7 +211,7 @@ static const char load[] =
 /* A changed schedule begins afresh; the state stays. */
 static const char reschedule[] =
     "update tocsin.event e set next_call = g.next_call, dtstart = g.dtstart, hold = 0,"
-    " schedule = e.schedule + 1"
+    " schedule = default"
     " from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) g (name, next_call, dtstart)"
     " where e.name = g.name";
 

@@ -53,5 +53,8 @@ void changes_done(struct changes *);
 int definition_begin(PGconn *, struct err *);
 int definition_apply(PGconn *, const struct changes *, struct err *);
 int definition_end(PGconn *, bool commit, struct err *);
+/* After a load, so that the next plan does not take the tables for empty.  A
+ * role that may not is no error. */
+void definition_analyze(PGconn *);
 
 #endif

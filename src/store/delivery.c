@@ -20,12 +20,21 @@ due_delivery_done(struct due_delivery *d)
 }
 
 void
-delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span lease)
+delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span lease,
+    int most)
 {
-	char most[16], length[32];
-	const char *params[] = { most, shell ? "t" : "f", worker, length };
+	char number[16], limit[16], length[32];
+	const char *params[] = { number, shell ? "t" : "f", worker, length };
 
-	snprintf(most, sizeof most, "%d", n);
+	snprintf(number, sizeof number, "%d", n);
+	snprintf(limit, sizeof limit, "%d", most);
+	pg_say_prepared(pg,
+	    "with c as (select id from tocsin.delivery where state in ('pending', 'sending')"
+	    "  and due_at <= now() and state = 'sending' and lease_until < now()"
+	    "  and attempts >= $1 order by id for update skip locked)"
+	    " update tocsin.delivery d set state = 'failed', lease_until = null,"
+	    "  error = 'its worker was lost during the last attempt'"
+	    " from c where d.id = c.id", 1, (const char *const[]){ limit });
 	snprintf(length, sizeof length, "%" PRId64 " us", lease);
 	pg_say_prepared(pg,
 	    "with c as ("
@@ -55,7 +64,7 @@ delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span le
 size_t
 delivery_read_claim(const struct pg_answer *answer, struct due_delivery **out)
 {
-	const PGresult *r = answer->results[0];
+	const PGresult *r = answer->results[1];
 	size_t n = (size_t)PQntuples(r);
 	struct due_delivery *d = *out = xcalloc(n, sizeof *d);
 

@@ -19,8 +19,10 @@ struct due_delivery {
 void due_delivery_done(struct due_delivery *);
 
 /* Claim up to N deliveries that are due (or whose lease has run out); without
- * SHELL, none that runs a command: those stay pending, uncharged. */
-void delivery_say_claim(struct pg *, int n, bool shell, const char *worker, span lease);
+ * SHELL, none that runs a command: those stay pending, uncharged.  One that was
+ * lost with its worker in the last of its MOST attempts is failed. */
+void delivery_say_claim(struct pg *, int n, bool shell, const char *worker, span lease,
+    int most);
 size_t delivery_read_claim(const struct pg_answer *, struct due_delivery **);
 
 /* Another lease for N deliveries that are under way. */

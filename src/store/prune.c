@@ -1,6 +1,6 @@
 /* prune.c - forget what ended long ago.
  *
- * Small transactions, so that nothing waits for us: a partition of history is
+ * Small transactions, so that nothing waits for us long: a partition of history is
  * dropped whole; runs go in ranges of their key, with all that hangs on them.
  * A day of history stays where a run has written to it that is open or has a
  * delivery pending. */
@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/pg.h"
@@ -69,6 +70,17 @@ find_day(PGconn *conn, span age, struct pruned *out, struct err *err)
 	return 0;
 }
 
+/* Dropping a partition locks the whole of history: whoever reads it for long
+ * would make us wait, and everybody behind us. */
+static int
+bound_waiting(PGconn *conn, struct err *err)
+{
+	PGresult *r = pg_exec(conn, "set lock_timeout = '2s'", 0, NULL, err);
+
+	PQclear(r);
+	return r ? 0 : -1;
+}
+
 static int
 drop_partition(PGconn *conn, const char *name, struct err *err)
 {
@@ -77,7 +89,8 @@ drop_partition(PGconn *conn, const char *name, struct err *err)
 
 	free(sql);
 	PQclear(r);
-	return r ? 0 : -1;
+	return r ? 0 : err_wrap(err, "history of %s cannot be dropped now, try again later",
+	    name + strlen("history_"));
 }
 
 /* Whether such a run has written into a partition is asked of the partition. */
@@ -169,7 +182,7 @@ prune(PGconn *conn, span age, bool dry, struct pruned *out, struct err *err)
 	char day[INSTANT_TEXT];
 
 	*out = (struct pruned){ 0 };
-	if (find_day(conn, age, out, err))
+	if (find_day(conn, age, out, err) || bound_waiting(conn, err))
 		return -1;
 	clock_format(out->before, day);
 	return prune_history(conn, day, dry, out, err) ||

@@ -31,7 +31,7 @@ ask(PGconn *conn, const char *sql, int n, const char *const *params, struct err 
 	return json;
 }
 
-#define IS_OPEN(r) r ".state in ('CREATED', 'STARTED', 'ERRORED')"
+#define IS_OPEN(r) r ".kind = 'cycle' and " r ".state in ('CREATED', 'STARTED', 'ERRORED')"
 #define STALLED(r, lease) \
 	"(" IS_OPEN(r) " and not exists (select from tocsin.job j where j.run_id = " r ".id" \
 	" and (j.state = 'running' and j.lease_until > now() or" \
@@ -243,7 +243,13 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	snprintf(id, sizeof id, "%" PRId64, run);
 	json = ask(conn,
 	    "with x as ("
-	    " select e.*, v.body, coalesce($2::bigint, e.run_id) as cycle"
+	    /* Skipped and failed evaluations leave no trace on the event: look
+	     * for its job in the last cycles of its agent. */
+	    " select e.*, v.body, coalesce($2::bigint, (select max(j.run_id)"
+	    "   from (select id from tocsin.run where agent = e.agent"
+	    "    order by id desc limit 5) r"
+	    "   join tocsin.job j on j.run_id = r.id and j.kind = 'event'"
+	    "    and j.name = e.name), e.run_id) as cycle"
 	    " from tocsin.event e join tocsin.version v on v.id = e.version where e.name = $1"
 	    ") select jsonb_build_object('event', x.name, 'description', x.body -> 'description',"
 	    " 'definition', coalesce(jv.body, x.body) -> 'definition', 'agent', x.agent,"

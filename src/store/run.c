@@ -25,7 +25,7 @@ static const char make_run[] =
  * active is planned without upstream, and skipped when it is claimed. */
 static const char make_jobs[] =
     "with due as materialized ("
-    " select e.name, e.version, e.priority, e.schedule, v.upstream"
+    " select e.id, e.name, e.version, e.priority, e.schedule, v.upstream"
     " from tocsin.event e join tocsin.version v on v.id = e.version"
     " where e.active and e.agent = $2 and"
     "  case when $3::text[] is null"
@@ -56,12 +56,12 @@ static const char make_jobs[] =
     " from ("
     "  select 1 as rank, 'variable' as kind, name, version, queue, active, value,"
     "   null::boolean as truth, computed_at, priority, '{}'::text[] as upstream,"
-    "   null::integer as schedule"
+    "   null::integer as event, null::bigint as schedule"
     "  from va union all"
     "  select 2, 'evidence', name, version, null, active, value, bool_value,"
-    "   evaluated_at, priority, upstream, null from ev union all"
+    "   evaluated_at, priority, upstream, null, null from ev union all"
     "  select 3, 'event', name, version, null, true, null, null, null, priority,"
-    "   upstream, schedule from due) n"
+    "   upstream, id, schedule from due) n"
     "), edge as materialized ("
     " select u.id as up, d.id as down"
     " from node d cross join lateral unnest(d.upstream) n (name)"
@@ -72,12 +72,12 @@ static const char make_jobs[] =
     " select up as id, array_agg(down order by down) as ids from edge group by up"
     "), made as ("
     " insert into tocsin.job (run_id, id, kind, name, version, queue, active, state,"
-    "  upstream, downstream, unsettled, value, truth, computed_at, schedule,"
+    "  upstream, downstream, unsettled, value, truth, computed_at, event, schedule,"
     "  reactions, queued_at)"
     " select $1, n.id, n.kind, n.name, n.version, coalesce(n.queue, $4), n.active,"
     "  case when up.ids is null then 'queued' else 'waiting' end,"
     "  coalesce(up.ids, '{}'), coalesce(down.ids, '{}'),"
-    "  coalesce(cardinality(up.ids), 0), n.value, n.truth, n.computed_at, n.schedule,"
+    "  coalesce(cardinality(up.ids), 0), n.value, n.truth, n.computed_at, n.event, n.schedule,"
     "  case when n.rank = 3 then coalesce(x.versions, '{}') else '{}' end,"
     "  case when up.ids is null then now() end"
     " from node n left join up on up.id = n.id left join down on down.id = n.id"
@@ -169,7 +169,7 @@ check_events(PGconn *conn, const struct plan_request *q, const char *names, stru
 
 		if (PQgetisnull(r, 0, 1))
 			err_set(err, "there is no event '%s': "
-			    "'tocsin status' lists what is loaded", name);
+			    "'tocsin graph' draws what is loaded", name);
 		else if (strcmp(PQgetvalue(r, 0, 1), q->agent))
 			err_set(err, "event '%s' belongs to agent '%s', not '%s': "
 			    "add --agent %s", name, PQgetvalue(r, 0, 1), q->agent,

@@ -1,7 +1,9 @@
 /* settle.c - the statements that write down what jobs have come to.
  *
  * Locks are taken in one order: the runs, then the standing rows by kind and
- * id, then the jobs, whose rows the runs' locks guard.  A fenced outcome is
+ * id, then the jobs; settlings of one run so come one after the other.  Claims,
+ * renewals and the sweep lock jobs alone, in the order of their keys, and never
+ * wait for more than those.  A fenced outcome is
  * stored only where the job is still running under the same fence, so whoever
  * was given up for dead changes nothing.  Only waiting jobs are counted down:
  * an event that was decided early is none any more. */
@@ -121,7 +123,7 @@ static const char read_standings[] =
     " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
     " join tocsin.job j using (run_id, id)"
     " join tocsin.run r on r.id = j.run_id"
-    " join tocsin.event e on e.name = j.name"
+    " join tocsin.event e on e.id = j.event"
     " where j.kind = 'event' and j.state = 'done' and j.finished_at = now()"
     " order by e.id for update of e";
 

@@ -13,7 +13,8 @@
 #include "store/row.h"
 
 #define OPEN_RUNS \
-	"r.state in ('CREATED', 'STARTED', 'ERRORED') and ($1::bigint = 0 or r.id = $1)"
+	"r.kind = 'cycle' and r.state in ('CREATED', 'STARTED', 'ERRORED')" \
+	" and ($1::bigint = 0 or r.id = $1)"
 
 void
 sweep_say(struct pg *pg, int64_t run, span lease)

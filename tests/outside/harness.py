@@ -270,6 +270,14 @@ def program():
     return path
 
 
+def tool(name):
+    """A program of the tests: in $TOCSIN_TEST_BUILD, or beside the program."""
+    build = os.environ.get("TOCSIN_TEST_BUILD") or os.path.dirname(program())
+    path = os.path.join(os.path.abspath(build), "tests/outside", name)
+    assert os.access(path, os.X_OK), f"there is no program {path}: make check builds it"
+    return path
+
+
 class Result:
     def __init__(self, command, status, stdout, stderr):
         self.command = command

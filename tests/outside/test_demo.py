@@ -16,7 +16,7 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 DEMO = TOP / "contrib/demo"
-DEMO = TOP / "tests/demo"
+ORACLE = TOP / "tests/demo"
 STEP = int(os.environ.get("TOCSIN_TEST_REPLAY", 1))
 
 INSTANTS = """
@@ -90,7 +90,7 @@ def psql(db, path):
 
 
 def expected():
-    with open(DEMO / "expected.tsv", newline="") as f:
+    with open(ORACLE / "expected.tsv", newline="") as f:
         rows = list(csv.reader(f, delimiter="\t"))[1:]
     return [(name, int(n), first, last) for name, n, first, last in rows]
 
@@ -104,7 +104,7 @@ def nothing(db, deviations):
 
 def test_a_replay_agrees_with_the_oracle_at_every_instant(db, tocsin):
     psql(db, DEMO / "shop.sql")
-    psql(db, DEMO / "oracle.sql")
+    psql(db, ORACLE / "oracle.sql")
     instants = db.all(INSTANTS)
     assert len(instants) == 569
     replayed = instants[::STEP]

@@ -2,9 +2,12 @@
 
 import json
 import re
+import shlex
 import time
 
 import pytest
+
+from harness import SOURCE
 
 # EXPR NAME=JSON... -> the value, or the error that is told
 TABLE = r"""
@@ -75,6 +78,16 @@ def test_an_expression_has_the_value_of_the_table(tocsin, expression, names, wan
         assert r.stderr == "" and r.stdout.count("\n") == 1
         got = json.loads(r.stdout)
         assert got == json.loads(wanted) and repr(got) == repr(json.loads(wanted)), r
+
+
+def test_the_examples_of_the_manual_are_true(tocsin):
+    page = (SOURCE / "man/tocsin-eval.1").read_text()
+    text = re.search(r"\.Sh EXAMPLES\n\.Bd.*?\n(.*?)\.Ed", page, re.S).group(1)
+    examples = re.findall(r"^\$ tocsin (.*)\n(.*)$", text.replace(r"\e", "\\"), re.M)
+    assert len(examples) >= 5
+    for words, answer in examples:
+        r = tocsin(*shlex.split(words), status=None)
+        assert r.stdout + r.stderr == answer + "\n", words
 
 
 def test_errors_in_later_lines_are_placed_there(tocsin):

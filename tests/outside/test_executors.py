@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PASSED_ON, program, refuse_sanitizer, wait_for
+from harness import PASSED_ON, program, refuse_sanitizer, tool, wait_for
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ class Measure:
         self.env.update(HOME=str(directory), TOCSIN=program(), **env)
 
     def start(self, *bodies, options=(), env=None, files=None):
-        path = Path(program()).parent / "tests/outside/measure"
+        path = tool("measure")
         lines = self.directory / "bodies"
         lines.write_text("".join(json.dumps(body) + "\n" for body in bodies))
         with open(lines) as stdin, open(self.directory / "errors", "w") as stderr:
