@@ -202,8 +202,8 @@ live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
 	return a->rc;
 }
 
-int
-cycle_run_remote(const struct conf *conf, const struct cycle_request *q, bool wait,
+static int
+run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
     struct run_row *run, enum cycle_end *end, struct err *err)
 {
 	struct agent agent = { .request = q, .run = run, .wait = wait, .err = err };
@@ -228,5 +228,18 @@ cycle_run_remote(const struct conf *conf, const struct cycle_request *q, bool wa
 out:
 	fired_jobs_done(&jobs);
 	PQfinish(conn);
+	return rc;
+}
+
+int
+cycle_run_remote(const struct conf *conf, const struct cycle_request *q, bool wait,
+    struct run_row *run, enum cycle_end *end, struct err *err)
+{
+	int rc;
+
+	/* One that was resumed is waited for, then our own is made. */
+	do
+		rc = run_one(conf, q, wait, run, end, err);
+	while (!rc && *end == CYCLE_RESUMED && q->if_busy == BUSY_WAIT);
 	return rc;
 }

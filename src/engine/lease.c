@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "engine/publish.h"
+#include "engine/take.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -126,11 +127,13 @@ lease_sweep(void *arg)
 	if (w->sweep_asked || w->stopping)
 		return;
 	w->sweep_asked = true;
+	if (!w->set.only_run) {
+		deliver_look_again(w);
+		take_give_back(w);
+	}
 	/* Ours first: after an outage they may have run out as all others. */
 	if (!w->renewing.n)
 		lease_renew(w);
-	if (!w->set.only_run)
-		deliver_look_again(w);
 	sweep_say(w->claims, w->set.only_run, w->conf->lease);
 	pg_ask(w->claims, swept, w);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "base/conf.h"
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "engine/decide.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
@@ -34,6 +35,24 @@ take_deliveries(struct worker *w)
 		if (!m->jobs.n)
 			w->set.transport->ack(w->set.transport, m);
 	}
+}
+
+void
+take_give_back(struct worker *w)
+{
+	span oldest = clock_monotonic() - w->conf->consumer_timeout / 3;
+	size_t n = 0;
+
+	for (; w->variables_head < w->variables.n; w->variables_head++, n++) {
+		struct message *m = w->variables.at[w->variables_head].from;
+
+		if (m->open > 1 || m->arrived_at > oldest)
+			break;
+		w->set.transport->give_back(w->set.transport, m);
+	}
+	if (n)
+		log_info("messages have waited for too long, they go back to the broker",
+		    "messages", log_number((int64_t)n));
 }
 
 static int

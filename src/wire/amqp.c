@@ -296,8 +296,8 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 {
 	struct wire *w = xcalloc(1, sizeof *w);
 
-	w->transport = (struct transport){ publish, consume_take, consume_ack, trouble,
-		close_lines, wire_free };
+	w->transport = (struct transport){ publish, consume_take, consume_ack,
+		consume_give_back, trouble, close_lines, wire_free };
 	w->loop = loop;
 	w->conf = conf;
 	w->installation = set->installation;

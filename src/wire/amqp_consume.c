@@ -141,6 +141,7 @@ consume_delivered(struct wire *w, const struct amqp_delivery *d)
 			vec_push(&m->jobs, job.jobs.at[i]);
 		m->tag = d->tag;
 		m->epoch = w->epoch;
+		m->arrived_at = clock_monotonic();
 		vec_push(&w->arrived, m);
 	}
 	celery_job_done(&job);
@@ -181,15 +182,32 @@ consume_ack_tag(struct wire *w, unsigned epoch, uint64_t tag)
 		amqp_ack(w->in.amqp, WORK, tag, false);
 }
 
+static void
+forget(struct wire *w, struct message *m)
+{
+	struct message *last = w->taken.at[--w->taken.n];
+
+	w->taken.at[last->place = m->place] = last;
+	message_free(m);
+}
+
 void
 consume_ack(struct transport *transport, struct message *m)
 {
 	struct wire *w = (struct wire *)transport;
-	struct message *last = w->taken.at[--w->taken.n];
 
-	w->taken.at[last->place = m->place] = last;
 	consume_ack_tag(w, m->epoch, m->tag);
-	message_free(m);
+	forget(w, m);
+}
+
+void
+consume_give_back(struct transport *transport, struct message *m)
+{
+	struct wire *w = (struct wire *)transport;
+
+	if (m->epoch == w->epoch && w->in.up)
+		amqp_nack(w->in.amqp, WORK, m->tag, false, true);
+	forget(w, m);
 }
 
 void

@@ -141,6 +141,7 @@ void consume_delivered(struct wire *, const struct amqp_delivery *);
 void consume_lost(struct wire *);	/* deliveries of before are the broker's again */
 struct message *consume_take(struct transport *);
 void consume_ack(struct transport *, struct message *);
+void consume_give_back(struct transport *, struct message *);
 void consume_ack_tag(struct wire *, unsigned epoch, uint64_t tag);
 void consume_free(struct wire *);
 

@@ -16,7 +16,7 @@ struct local {
 	struct timer *soon;
 	VEC(struct message *) queue;
 	size_t head;
-	VEC(struct message *) taken;	/* not acknowledged yet; the place */
+	VEC(struct message *) taken;	/* not acknowledged yet */
 	VEC(struct confirm) unconfirmed;
 };
 
@@ -58,19 +58,36 @@ take(struct transport *transport)
 	if (local->head == local->queue.n)
 		local->head = local->queue.n = 0;
 	m->open = m->jobs.n;
+	m->arrived_at = clock_monotonic();
 	m->place = local->taken.n;
 	vec_push(&local->taken, m);
 	return m;
 }
 
 static void
-ack(struct transport *transport, struct message *m)
+forget(struct local *local, struct message *m)
 {
-	struct local *local = (struct local *)transport;
 	struct message *last = local->taken.at[--local->taken.n];
 
 	local->taken.at[last->place = m->place] = last;
+}
+
+static void
+ack(struct transport *transport, struct message *m)
+{
+	struct local *local = (struct local *)transport;
+
+	forget(local, m);
 	message_free(m);
+}
+
+static void
+give_back(struct transport *transport, struct message *m)
+{
+	struct local *local = (struct local *)transport;
+
+	forget(local, m);
+	vec_push(&local->queue, m);
 }
 
 static const struct err *
@@ -108,7 +125,7 @@ transport_local(struct loop *loop)
 {
 	struct local *local = xcalloc(1, sizeof *local);
 
-	local->transport = (struct transport){ publish, take, ack, trouble,
+	local->transport = (struct transport){ publish, take, ack, give_back, trouble,
 		close_nothing, local_free };
 	local->loop = loop;
 	local->soon = timer_new(loop, confirm_all, local);

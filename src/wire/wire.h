@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/clock.h"
 #include "base/vec.h"
 #include "model/states.h"
 
@@ -28,6 +29,7 @@ struct message {
 	uint64_t tag;
 	unsigned epoch;
 	size_t place;
+	span arrived_at;		/* monotonic */
 	size_t open;			/* jobs that are not settled yet */
 };
 /* A message names at most so many of its jobs. */
@@ -46,6 +48,8 @@ struct transport {
 	/* The next message that has arrived, or NULL; the caller's until ack. */
 	struct message *(*take)(struct transport *);
 	void (*ack)(struct transport *, struct message *);	/* takes it */
+	/* Not acknowledged but returned, for anybody; takes it. */
+	void (*give_back)(struct transport *, struct message *);
 	/* What is wrong at present, lent; NULL: nothing is known to be. */
 	const struct err *(*trouble)(struct transport *);
 	/* Say goodbye: call it in each turn until it is true.  What was not

@@ -212,6 +212,19 @@ class Model:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_books_agree_with_a_sequential_model(cycles, tmp_path, seed):
+    agree(cycles, tmp_path, seed, cycles.run_at)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:6])
+def test_over_three_workers_too(cycles, broker, tmp_path, seed):
+    # With few hands each, so that they meet at many an evidence.
+    for n in (1, 2, 3):
+        cycles.tocsin.spawn("worker", "-c", n, "--executors", "sql,shell").wait_for("is ready", 20)
+    agree(cycles, tmp_path, seed, lambda at, **options: cycles.tocsin(
+        "cycle", "--wait", "--at", at, "--force", **options))
+
+
+def agree(cycles, tmp_path, seed, run_at):
     print(f"TOCSIN_SEED={seed}")
     model = Model(random.Random(seed))
     db, world = cycles.db, tmp_path / "world"
@@ -224,7 +237,7 @@ def test_the_books_agree_with_a_sequential_model(cycles, tmp_path, seed):
         model.change_the_world(db, world)
         jobs, signals = model.cycle(now)
         failed = any(state == "failed" for state, _, _ in jobs.values())
-        cycles.run_at(now.isoformat(), status=int(failed),
+        run_at(now.isoformat(), status=int(failed),
                       env={"TOCSIN_CONCURRENCY": model.random.randint(1, 8)})
         where = f"TOCSIN_SEED={seed}, cycle {n}"
         found = {name: (state, value, truth) for name, state, value, truth in db.all("""

@@ -12,7 +12,7 @@ import pytest
 
 import harness
 
-COMMANDS = ["init", "check", "load", "eval", "cycle", "status", "show", "explain", "graph",
+COMMANDS = ["init", "check", "load", "eval", "cycle", "worker", "status", "show", "explain", "graph",
             "prune", "settings"]
 CANARY = "c4nary+s3cret/!"
 QUOTED = "c4nary%2Bs3cret%2F%21"
