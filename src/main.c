@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/cmd.h"
@@ -115,6 +116,8 @@ main(int argc, char **argv)
 		help_all(stderr);
 		return ERR_USAGE;
 	}
+	if (!strcmp(argv[1], "__failpoints"))
+		return flush_output(failpoint_list());
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("tocsin %s\n", PACKAGE_VERSION);
 		return flush_output(0);
