@@ -80,6 +80,9 @@ const struct setting conf_settings[] = {
 	    "How long connecting to a server may take."),
 	OTHER(SPAN, statement_timeout, "60s", 10 * MS, DAY,
 	    "How long one statement on the books may take."),
+	OTHER(SPAN, database_timeout, "30s", 100 * MS, DAY,
+	    "How long the books may be silent while they owe an answer, before the "
+	    "connection counts as lost."),
 	OTHER(SIZE, max_value, "1MiB", KIB, 256 * MIB,
 	    "The largest value of a variable, as JSON."),
 	OTHER(SIZE, max_output, "4MiB", KIB, 1024 * MIB,

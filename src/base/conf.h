@@ -29,7 +29,7 @@ struct conf {
 	int64_t concurrency, processes, delivery_attempts;
 	int64_t max_value, max_output;		/* bytes */
 	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
-	span connect_timeout, statement_timeout, delivery_backoff;
+	span connect_timeout, statement_timeout, database_timeout, delivery_backoff;
 	int log_level, log_format;		/* enum log_level, log_format */
 	char **where;		/* for each setting; NULL: the default */
 };
