@@ -12,6 +12,7 @@
 #define BASE_CONF_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/clock.h"
@@ -36,6 +37,12 @@ struct conf {
 
 struct conf *conf_new(void);
 void conf_free(struct conf *);		/* NULL is fine */
+
+/* Take from FRESH what may change while a program runs; EACH is told of every
+ * setting that differs, and whether it WAITS for a restart.  What a text or a
+ * list of CONF was belongs to FRESH afterwards. */
+void conf_take_changes(struct conf *, struct conf *fresh,
+    void (*each)(void *arg, const char *name, bool waits), void *arg);
 
 /* Where measuring connects: measuring_url, or database_url where it is empty. */
 const char *conf_measuring_url(const struct conf *);
