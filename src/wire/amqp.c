@@ -231,6 +231,8 @@ trouble(struct transport *transport)
 		return &w->out.err;
 	if (w->blocked)
 		return &w->blocked_err;
+	if (w->refusing)
+		return &w->refused_err;
 	if (w->out.queue_failed)
 		return &w->out.queue_err;
 	if (w->consumes && w->in.failed)
