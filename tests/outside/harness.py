@@ -327,6 +327,7 @@ class Tocsin:
         self.env.update(HOME=str(home), LANG="C.UTF-8", TZ="UTC", PGHOST=str(home / "no-database"))
         self.env.update(env)
         self.spawned = []
+        self._numbers = itertools.count()
 
     def _command(self, args, env):
         merged = {**self.env, **{k: str(v) for k, v in (env or {}).items() if v is not None}}
@@ -366,7 +367,7 @@ class Tocsin:
     def spawn(self, *args, env=None):
         """Start one that goes on; it is stopped when the test is over."""
         command, merged = self._command(args, env)
-        spawned = Spawned(command, merged, self.directory, len(self.spawned))
+        spawned = Spawned(command, merged, self.directory, next(self._numbers))
         self.spawned.append(spawned)
         return spawned
 
