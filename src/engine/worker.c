@@ -122,7 +122,7 @@ worker_take_changes(struct worker *w)
 	/* What is asked for now starts its clock with the answer. */
 	if (!w->renewing.n)
 		timer_start(w->renew, w->conf->lease / 3);
-	if (!w->sweep_asked)
+	if (sweep_is_over(w->sweeping))
 		timer_start(w->sweep, w->conf->sweep);
 }
 
