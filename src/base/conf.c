@@ -44,6 +44,9 @@ const struct setting conf_settings[] = {
 	    "The role that a measuring session changes to before anything else."),
 	ADDRESS(broker_url, "amqp://guest:guest@127.0.0.1:5672//",
 	    "The message broker."),
+	OTHER(PATH, broker_ca, "", 0, 4000,
+	    "A file of the certificate authorities that are trusted for an amqps:// "
+	    "broker; empty: those of the system."),
 	ADDRESS(redis_url, "",
 	    "The Redis server."),
 	ADDRESS(result_backend, "",

@@ -24,7 +24,7 @@ struct err;
  * but may be empty. */
 struct conf {
 	char *database_url, *measuring_url, *measuring_role;
-	char *broker_url, *redis_url, *result_backend;
+	char *broker_url, *broker_ca, *redis_url, *result_backend;
 	char *queue, *agent, *shell;
 	struct setting_list executors, pass_environment;
 	int64_t concurrency, processes, delivery_attempts;

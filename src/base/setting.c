@@ -140,7 +140,7 @@ check_text(const struct setting *s, const char *text, struct err *err)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return err_set(err, "holds a control character (byte %u)",
 			    (unsigned char)*c);
-	if (s->type == SETTING_PATH && *text != '/')
+	if (s->type == SETTING_PATH && *text && *text != '/')
 		return err_set(err, "'%.60s' is not an absolute path", text);
 	return 0;
 }

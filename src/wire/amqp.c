@@ -157,6 +157,7 @@ connection(struct line *line, struct err *err)
 	span heartbeat = w->conf->heartbeat;
 	struct amqp_settings settings = { .url = w->conf->broker_url, .name = w->name,
 		.connect_timeout = w->conf->connect_timeout,
+		.ca_file = w->conf->broker_ca,
 		.heartbeat = heartbeat < 2 * SECOND ? 2 * SECOND : heartbeat };
 
 	return amqp_new(w->loop, &settings, &events, line, err);
@@ -231,6 +232,8 @@ trouble(struct transport *transport)
 		return &w->out.err;
 	if (w->blocked)
 		return &w->blocked_err;
+	if (w->refusing)
+		return &w->refused_err;
 	if (w->out.queue_failed)
 		return &w->out.queue_err;
 	if (w->consumes && w->in.failed)

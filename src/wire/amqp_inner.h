@@ -98,6 +98,9 @@ struct wire {
 	bool blocked;
 	struct err blocked_err;
 	span unblocked_at;
+	const struct wire_queue *refusing;	/* a queue that takes no more, NULL: none */
+	struct err refused_err;
+	span refused_at;
 	/* In: */
 	unsigned epoch;			/* of the consuming channel */
 	FIFO(struct message *) arrived;
