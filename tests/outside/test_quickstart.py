@@ -109,7 +109,7 @@ def test_a_signal_ends_it_and_nothing_is_left(quickstart):
     process.terminate()
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 143, output
-    assert "stopped at: Two workers; " in output
+    assert "quickstart: stopped at: " in output
     assert quickstart.left() == []
     wait_for(lambda: not descendants() - before)
 
