@@ -106,7 +106,7 @@ queues_look(const struct conf *conf, span limit, struct queue_look *queues, size
 		.channel_closed = channel_closed, .answered = answered };
 	struct amqp_settings settings = { .url = conf->broker_url, .name = "tocsin look",
 		.connect_timeout = limit < conf->connect_timeout ? limit : conf->connect_timeout,
-		.heartbeat = conf->heartbeat };
+		.heartbeat = conf->heartbeat, .ca_file = conf->broker_ca };
 	struct visit v = { .queues = queues, .n = n, .err = err };
 	struct loop *loop = loop_new();
 
