@@ -133,6 +133,17 @@ value_of(const struct command *c, const char *name, size_t len, const char *equa
 	return 0;
 }
 
+/* A command may list a setting, for its help and a letter; it stays a setting. */
+static void
+note(struct words *w, const struct opt *o, const struct setting *setting, const char *value)
+{
+	if (setting)
+		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
+		    value }));
+	else
+		vec_push(&w->given, ((struct given){ o, value }));
+}
+
 static int
 read_long(const struct command *c, int argc, char **argv, int *i, struct words *w,
     struct err *err)
@@ -149,11 +160,7 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 			return err_class(err, ERR_USAGE, "--%s takes no value", o->name);
 	} else if (value_of(c, name, len, equals, argc, argv, i, &value, err))
 		return -1;
-	if (!setting)
-		vec_push(&w->given, ((struct given){ o, value }));
-	else		/* a command may list it, for its help */
-		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
-		    value }));
+	note(w, o, setting, value);
 	return 0;
 }
 
@@ -175,7 +182,7 @@ read_short(const struct command *c, int argc, char **argv, int *i, struct words 
 		else if (o->value && value_of(c, o->name, strlen(o->name), NULL, argc, argv,
 		    i, &value, err))
 			return -1;
-		vec_push(&w->given, ((struct given){ o, value }));
+		note(w, o, find_setting(o->name, strlen(o->name)), value);
 		if (o->value)
 			break;
 	}
