@@ -55,15 +55,30 @@ session_options(const struct pg_settings *set)
 	return str_take(&s);
 }
 
-static PGconn *
-start(const struct pg_settings *set, const char *hostaddr, bool wait)
+/* Its name once for each of its addresses, as libpq wants it. */
+static char *
+repeat_host(const struct pg_settings *set, const char *addresses)
 {
-	char *options = session_options(set), timeout[16];
+	char *host = session_host(set);
+	struct str s = STR_INIT;
+
+	str_puts(&s, host);
+	for (const char *c = addresses; (c = strchr(c, ',')); c++)
+		str_printf(&s, ",%s", host);
+	free(host);
+	return str_take(&s);
+}
+
+static PGconn *
+start(const struct pg_settings *set, const char *addresses, bool wait)
+{
+	char *options = session_options(set), timeout[16],
+	    *hosts = addresses ? repeat_host(set, addresses) : NULL;
 	const char *keys[] = { "dbname", "fallback_application_name", "options",
 		"connect_timeout", "client_encoding",
-		hostaddr ? "hostaddr" : NULL, NULL };
+		addresses ? "hostaddr" : NULL, "host", NULL };
 	const char *values[] = { set->conninfo, set->name, options,
-		timeout, "UTF8", hostaddr, NULL };
+		timeout, "UTF8", addresses, hosts, NULL };
 	PGconn *conn;
 
 	snprintf(timeout, sizeof timeout, "%lld",
@@ -71,13 +86,14 @@ start(const struct pg_settings *set, const char *hostaddr, bool wait)
 	conn = wait ? PQconnectdbParams(keys, values, 1)
 	    : PQconnectStartParams(keys, values, 1);
 	free(options);
+	free(hosts);
 	return conn;
 }
 
 PGconn *
-session_start(const struct pg_settings *set, const char *hostaddr)
+session_start(const struct pg_settings *set, const char *addresses)
 {
-	return start(set, hostaddr, false);
+	return start(set, addresses, false);
 }
 
 char *
