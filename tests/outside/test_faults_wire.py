@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from certificates import certificates  # noqa: F401
 from cycles import QUICK
 from harness import wait_for
 from invariants import check
@@ -66,7 +67,8 @@ def amqp(broker):
 def postgres(sandbox):
     """A proxy before PostgreSQL; .env leads through it."""
     with Proxy(("127.0.0.1", int(sandbox.env["PGPORT"])), Postgres) as proxy:
-        proxy.env = {**WIRE, "PGHOST": "127.0.0.1", "PGPORT": proxy.port}
+        proxy.env = {**WIRE, "PGHOST": "127.0.0.1", "PGPORT": proxy.port,
+                     "PGSSLMODE": "disable"}
         yield proxy
 
 
@@ -215,6 +217,26 @@ def test_F_B08_half_open_connection(rows, amqp):
 
 
 # --- the broker says no ---
+
+
+@pytest.mark.parametrize("name, words", [("expired", "certificate has expired"),
+                                         ("elsewhere", "hostname mismatch")])
+def test_F_B19_certificate_of_the_broker(rows, sandbox, certificates, name, words):  # noqa: F811
+    """A broker whose certificate has expired, or is somebody else's, is refused and
+    the reason told; once it has a good one, work goes on: Q."""
+    sandbox.tls("rabbitmq", certificates, name)
+    env = {**WIRE, "TOCSIN_BROKER_CA": certificates / "ca.pem",
+           "TOCSIN_BROKER_URL": sandbox.env["TOCSIN_TLS_BROKER_URL"].replace(
+               "%2F", rows.broker.vhost)}
+    rows.load()
+    worker = rows.worker(env=env)
+    agent = rows.tocsin("cycle", env=env, status=75, timeout=30)
+    assert len(agent.stderr.splitlines()) == 1
+    assert f"its certificate is not accepted: {words}" in agent.stderr
+    worker.wait_for(f"broker cannot be used.*{words}")
+    assert rows.cycles.state() == "CREATED" and not rows.ran()
+    sandbox.tls("rabbitmq", certificates, "good")
+    rows.is_right()
 
 
 def test_F_B06_confirm_nack(rows, broker):
