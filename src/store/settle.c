@@ -339,7 +339,8 @@ static const char count_runs[] =
     "   case when r.failed + c.failed > 0 then 'DONE_WITH_ERRORS' else 'DONE' end"
     "  when r.failed + c.failed > 0 then 'ERRORED' else r.state end"
     " from unnest($1::bigint[], $2::integer[], $3::integer[]) c (id, settled, failed)"
-    " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed";
+    " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed, r.jobs,"
+    "  (extract(epoch from clock_timestamp() - r.created_at) * 1000000)::bigint";
 
 static void
 say_fired(struct pg *pg, const struct job_key *fired, size_t n)
@@ -434,7 +435,8 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 	for (int i = 0; i < PQntuples(runs); i++) {
 		struct run_end end = { row_number(runs, i, 0),
 			(enum run_state)run_state_find(PQgetvalue(runs, i, 1)),
-			(int)row_number(runs, i, 2), (int)row_number(runs, i, 3) };
+			(int)row_number(runs, i, 2), (int)row_number(runs, i, 3),
+			(int)row_number(runs, i, 4), row_number(runs, i, 5) };
 
 		vec_push(&ended->runs, end);
 	}

@@ -25,6 +25,7 @@ struct outcome {
 	char *error;
 	char *value;			/* JSON text, or NULL */
 	enum truth truth;
+	int attempts;			/* how often it was claimed; 0: never */
 };
 void outcome_done(struct outcome *);
 
@@ -88,7 +89,8 @@ struct fired_jobs {
 struct run_end {
 	int64_t run;
 	enum run_state state;
-	int unsettled, failed;
+	int unsettled, failed, jobs;
+	span took;			/* since it was planned */
 };
 struct ended {
 	struct fired_jobs fired;

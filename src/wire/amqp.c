@@ -322,6 +322,12 @@ fail:
 	return NULL;
 }
 
+void
+transport_amqp_prefetch(struct transport *transport, uint16_t prefetch)
+{
+	consume_change_prefetch((struct wire *)transport, prefetch);
+}
+
 bool
 transport_amqp_connected(const struct transport *transport)
 {

@@ -139,6 +139,7 @@ void publish_free(struct wire *);
 /* amqp_consume.c */
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
+void consume_change_prefetch(struct wire *, uint16_t prefetch);
 void consume_cancelled(struct wire *, amqp_bytes_t consumer);
 void consume_delivered(struct wire *, const struct amqp_delivery *);
 void consume_lost(struct wire *);	/* deliveries of before are the broker's again */
