@@ -13,7 +13,7 @@ import pytest
 from certificates import certificates  # noqa: F401
 from cycles import QUICK
 from harness import wait_for
-from invariants import check
+from invariants import books, check  # noqa: F401
 from proxy import Amqp, Postgres, Proxy, called, cut, drop, says
 
 WIRE = {**QUICK, "TOCSIN_CONFIRM_TIMEOUT": "1s", "TOCSIN_HEARTBEAT": "2s",
@@ -159,7 +159,7 @@ def rows(cycles, broker, tmp_path):
 # --- connections that end ---
 
 
-def test_F_B04_reset_in_the_middle_of_a_publish_frame(rows, amqp):
+def test_F_B04_reset_in_the_middle_of_a_publish_frame(rows, amqp, record_property):
     """A connection that is reset in the middle of a message, at whatever byte,
     costs a reconnection: L S B."""
     rows.load()
@@ -178,6 +178,7 @@ def test_F_B04_reset_in_the_middle_of_a_publish_frame(rows, amqp):
         # the agent's connection, and one for the one that was cut
         assert amqp.made - made in (2, 4), (skip, after)
         rows.cycles.due_again()
+    record_property("times", amqp.faults)
 
 
 def test_F_B05_confirm_never_delivered(rows, amqp):
@@ -409,7 +410,7 @@ def relayed(rows, seed, copies):
     return relay
 
 
-def test_F_B10_every_message_three_times(rows):
+def test_F_B10_every_message_three_times(rows, record_property):
     """Every message comes three times, and nothing is computed twice: S B."""
     relay = relayed(rows, 0xb10, 3)
     for n in range(3):
@@ -419,9 +420,10 @@ def test_F_B10_every_message_three_times(rows):
             rows.cycles.due_again()
             rows.tocsin("cycle", env=WIRE)
     assert len(relay.all) >= 3 * 4
+    record_property("times", len(relay.all))
 
 
-def test_F_B11_reordered_delivery(rows):
+def test_F_B11_reordered_delivery(rows, record_property):
     """The order of messages means nothing: B."""
     relay = relayed(rows, 0xb11, 1)
     for n in range(3):
@@ -430,6 +432,7 @@ def test_F_B11_reordered_delivery(rows):
         if n < 2:
             rows.cycles.due_again()
             rows.tocsin("cycle", env=WIRE)
+    record_property("times", 3)
 
 
 BOOKS = """
@@ -535,7 +538,7 @@ def commit_of_a_signal(postgres):
 
 
 @pytest.mark.parametrize("who", ["agent", "worker"])
-def test_F_C03_commit_sent_and_answer_lost(rows, postgres, who):
+def test_F_C03_commit_sent_and_answer_lost(rows, postgres, who, record_property):
     """A transaction whose COMMIT was carried out and not answered is read again,
     never done again: one run, one settlement, one signal: S B."""
     rows.load()
@@ -559,9 +562,10 @@ def test_F_C03_commit_sent_and_answer_lost(rows, postgres, who):
         rows.is_right()
         assert rows.cycles.last() == n + 1
         rows.cycles.due_again()
+    record_property("times", postgres.faults)
 
 
-def test_F_C03_any_answer_lost(rows, postgres):
+def test_F_C03_any_answer_lost(rows, postgres, record_property):
     """The same for the answers of claims, sweeps and renewals: a statement whose
     answer is lost costs a lease at most: S B."""
     rows.load()
@@ -574,6 +578,7 @@ def test_F_C03_any_answer_lost(rows, postgres):
         rows.is_right(attempts=2)
         wait_for(lambda: postgres.faults == faults + 1)
         rows.cycles.due_again()
+    record_property("times", postgres.faults)
 
 
 # --- the broker goes and comes ---

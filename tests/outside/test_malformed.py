@@ -135,6 +135,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.fault("F-E01", "F-E02")
 @pytest.mark.parametrize("many", [500, pytest.param(5000, marks=pytest.mark.long)])
 def test_many_messages_of_every_malformed_kind_harm_nobody(cycles, broker, many):
     seed = 20261122
