@@ -33,7 +33,12 @@ print_standing(const json_t *x)
 		printf(": %s", member_shown(x, "error"));
 	else if (*member_text(x, "reason"))
 		printf(" (%s)", member_shown(x, "reason"));
-	if (!strcmp(state, "failed") || !strcmp(state, "skipped"))
+	if (member_true(x, "stale"))
+		printf("; its value as of %s is stale: max_age is %s", member_time(x, "as_of"),
+		    member_shown(x, "max_age"));
+	else if (!strcmp(member_text(x, "reason"), "expired"))
+		fputs("; it counts as unknown", stdout);
+	else if (!strcmp(state, "failed") || !strcmp(state, "skipped"))
 		fputs(member_null(x, "computed_at") ? "; it has no older value"
 		    : "; the older value counts", stdout);
 }
@@ -66,7 +71,8 @@ print_evidence(const json_t *e)
 	printf(": %s", member_shown(e, "definition"));
 	if (*member_text(e, "operator"))
 		printf(" %s %s", member_text(e, "operator"), member_shown(e, "operand"));
-	if (!member_null(e, "computed_at") && !member_null(e, "value"))
+	if (!member_null(e, "computed_at") && !member_null(e, "value") &&
+	    strcmp(member_text(e, "reason"), "expired") != 0)
 		printf("  (the left side is %s)", member_value(e, "value", 120));
 	print_standing(e);
 	putchar('\n');

@@ -120,7 +120,10 @@ print_standing(const json_t *x)
 		line("truth", member_text(x, "truth"));
 		line("computed", member_time(x, !strcmp(kind, "variable") ? "computed_at"
 		    : "evaluated_at"));
-		line("age", member_age(x, "age"));
+		if (member_true(x, "stale"))
+			printf("  %-14s %s (stale)\n", "age", member_age(x, "age"));
+		else
+			line("age", member_age(x, "age"));
 	}
 	line("in cycle", member_text(x, "cycle"));
 }

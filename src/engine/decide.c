@@ -109,6 +109,8 @@ decide_ready(const struct version *version, const struct candidate *c)
 {
 	struct truths truths = { c->inputs.at, c->inputs.n };
 
+	if (c->stale)
+		return JOB_SKIPPED;
 	if (c->unsettled == 0)
 		return c->succeeded ? JOB_QUEUED : JOB_SKIPPED;
 	if (c->kind != EVENT || !c->succeeded || !version || version->broken)

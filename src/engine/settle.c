@@ -249,9 +249,11 @@ static void
 skip(struct settling *s, struct candidate *c)
 {
 	struct outcome o = { .key = c->key, .kind = c->kind, .fence = -1,
-		.state = JOB_SKIPPED, .reason = REASON_UPSTREAM, .truth = TRUTH_UNKNOWN };
+		.state = JOB_SKIPPED, .truth = TRUTH_UNKNOWN,
+		.reason = c->stale ? REASON_EXPIRED : REASON_UPSTREAM };
 
 	o.name = xstrdup(c->name);
+	o.error = c->stale ? xasprintf("stale: %s", c->stale) : NULL;
 	vec_push(&s->skipped, o);
 	vec_push(&s->round, o);
 }

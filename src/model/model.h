@@ -34,6 +34,7 @@ struct variable {
 	json_t *args;		/* an object, maybe empty */
 	char *queue;		/* NULL: the default queue */
 	span soft, hard;	/* limits; 0 < soft <= hard */
+	span max_age;		/* -1: its value never gets too old */
 };
 
 struct evidence {

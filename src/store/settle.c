@@ -43,6 +43,7 @@ settled_done(struct settled *s)
 		inputs_done(c->inputs.at, c->inputs.n);
 		vec_done(&c->inputs);
 		free(c->name);
+		free(c->stale);
 	}
 	vec_done(&s->ours);
 	vec_done(&s->candidates);
@@ -68,17 +69,22 @@ static const char store_outcomes[] =
     " update tocsin.job j set state = o.state, reason = o.reason, error = o.error,"
     "  finished_at = now(), lease_until = null,"
     "  value = case when o.state = 'done' then o.value else j.value end,"
-    "  truth = case when o.state = 'done' then o.truth else j.truth end,"
-    "  computed_at = case when o.state = 'done' then now() else j.computed_at end"
-    " from o where j.run_id = o.run_id and j.id = o.id"
+    "  truth = case when o.state = 'done' then o.truth"
+    "   when o.reason = 'expired' then null else j.truth end,"
+    "  computed_at = case when o.state = 'done' then now() else j.computed_at end,"
+    "  as_of = case when j.kind = 'variable' and o.state = 'done' then r.as_of else j.as_of end,"
+    "  stale = j.stale and o.state <> 'done'"
+    " from o join tocsin.run r on r.id = o.run_id where j.run_id = o.run_id and j.id = o.id"
     "  and (j.state = 'running' and j.fence = o.fence"
     "   or j.state = 'waiting' and o.fence = -1)"
-    " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth"
+    " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth,"
+    "  j.as_of"
     "), h as ("
     " insert into tocsin.history (run_id, kind, name, value, truth)"
     " select run_id, kind, name, value, truth from s where state = 'done'"
     "), v as ("
-    " update tocsin.variable x set value = s.value, run_id = s.run_id, computed_at = now()"
+    " update tocsin.variable x set value = s.value, run_id = s.run_id, computed_at = now(),"
+    "  as_of = s.as_of"
     " from s where s.kind = 'variable' and s.state = 'done' and x.name = s.name"
     "), e as ("
     " update tocsin.evidence x set value = s.value, bool_value = s.truth,"
@@ -92,7 +98,8 @@ static const char store_outcomes[] =
     " from d where j.run_id = d.run_id and j.id = d.id and j.state = 'waiting'"
     ") select run_id, id from s";
 
-/* A new statement, so that it sees what everybody has counted down. */
+/* A new statement, so that it sees what everybody has counted down.  A stale
+ * variable is one that could not be computed: being done ends that. */
 #define DOWNSTREAM \
 	"from (select distinct j.run_id, t.id" \
 	"  from unnest($1::bigint[], $2::integer[]) k (run_id, id)" \
@@ -102,7 +109,10 @@ static const char store_outcomes[] =
 	" join tocsin.job j using (run_id, id)"
 
 static const char read_candidates[] =
-    "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded "
+    "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded,"
+    " case when j.kind = 'evidence' then (select string_agg(format('%s (as of %s)', u.name,"
+    "  u.as_of), ', ' order by u.id) from tocsin.job u where u.run_id = j.run_id"
+    "  and u.id = any (j.upstream) and u.stale) end "
     DOWNSTREAM
     " where j.state = 'waiting' and (j.unsettled = 0 or j.kind = 'event' and j.succeeded)"
     " order by 1, 2";
@@ -223,6 +233,7 @@ read_candidate_rows(const PGresult *r, struct settled *s)
 		c.version = row_number(r, i, 4);
 		c.unsettled = (int)row_number(r, i, 5);
 		c.succeeded = row_true(r, i, 6);
+		c.stale = row_text_dup(r, i, 7);
 		vec_push(&s->candidates, c);
 	}
 }
@@ -309,7 +320,7 @@ static const char make_signals[] =
     "      'state', w.state, 'reason', w.reason, 'value',"
     "      case when pg_column_size(w.value) <= 8192 then w.value"
     "       else to_jsonb('(larger than 8 KiB)'::text) end,"
-    "      'computed_at', w.computed_at, 'age',"
+    "      'computed_at', w.computed_at, 'stale', w.stale, 'age',"
     "      extract(epoch from now() - w.computed_at)) order by w.id)"
     "     from tocsin.job w where w.run_id = u.run_id and w.id = any (u.upstream)), '[]'))"
     "    order by u.id)"

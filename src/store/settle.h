@@ -36,6 +36,7 @@ struct candidate {
 	int64_t version;
 	int unsettled;
 	bool succeeded;
+	char *stale;			/* of an evidence: its stale inputs, or NULL */
 	VEC(struct input) inputs;	/* of an event with unsettled > 0 */
 };
 

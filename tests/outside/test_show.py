@@ -85,7 +85,8 @@ def test_show_a_variable(seen, tocsin):
     assert re.search(r"^  sql +select 3\n {17,}where true\n  \S", r.stdout, re.M), r
     j = tocsin("show", "stock", "--json").json()
     assert set(j) == {"kind", "name", "active", "value", "cycle", "computed_at", "age",
-                      "definition", "version", "hash", "loaded_at", "loaded_by", "used_by", "history"}
+                      "as_of", "stale", "definition", "version", "hash", "loaded_at", "loaded_by",
+                      "used_by", "history"}
     assert (j["kind"], j["value"], j["used_by"], j["active"]) == ("variable", 3, ["low"], True)
     assert [h["value"] for h in j["history"]] == [3]
 

@@ -1,0 +1,166 @@
+"""What is too old, missing, or came too late: stale values, unknown truths, and
+the hold of an event that is evaluated with gaps."""
+
+import json
+from itertools import product
+
+import pytest
+
+from invariants import books  # noqa: F401
+
+# Each variable is a row of the world; without one, computing it fails.
+WORLD = """
+    create table world (name text primary key, value jsonb not null);
+    create function measured(what text) returns jsonb language plpgsql as $$
+    declare found jsonb;
+    begin
+        select value into strict found from world where name = what;
+        return found;
+    end $$"""
+
+
+@pytest.fixture
+def world(cycles):
+    cycles.db.run(WORLD)
+    return World(cycles)
+
+
+class World:
+    def __init__(self, cycles):
+        self.cycles, self.db = cycles, cycles.db
+
+    def load(self, events, evidences="e = 'v > 0'", **variables):
+        """VARIABLES: name=more keys"""
+        lines = []
+        for name, more in (variables or {"v": "max_age = '1h'"}).items():
+            lines.append(f"[variables.{name}]\nsql = \"select measured('{name}')\"\n{more}")
+        for line in evidences.split("; "):
+            name, definition = line.split(" = ", 1)
+            lines.append(f"[evidences.{name}]\ndefinition = {definition}")
+        self.cycles.load("\n".join(lines) + "\n" + events)
+
+    def run(self, at, **values):
+        """A cycle at hour AT of the day, in which just VALUES can be measured."""
+        self.db.run("delete from world")
+        for name, value in values.items():
+            self.db.run("insert into world values (%s, %s)", name, json.dumps(value))
+        self.cycles.due_again()
+        self.cycles.run_at(instant(at), status=None)
+        assert self.cycles.state() in ("DONE", "DONE_WITH_ERRORS")
+        return self
+
+    def job(self, name):
+        return self.db.all("select state, reason, truth, error from tocsin.job"
+                           " where run_id = %s and name = %s", self.cycles.last(), name)[0]
+
+    def explain(self, event):
+        return self.cycles.tocsin("explain", event, "--json").json()
+
+
+def instant(hour):
+    return f"2026-05-{1 + int(hour) // 24:02}T{int(hour) % 24:02}:{int(hour % 1 * 60):02}:00Z"
+
+
+EVENT = "[events.x]\ndefinition = \"e\"\ninterval = '1h'"
+
+
+# Stale values
+
+
+def test_a_value_older_than_max_age_makes_its_evidence_unknown(world):
+    world.load(EVENT, "e = 'v + w > 0'", v="max_age = '1h'", w="")
+    world.run(8, v=1, w=1)
+    assert world.job("e") == ("done", "ok", True, None)
+    world.run(9, w=-5)
+    assert world.job("e")[:3] == ("done", "ok", False)	# an hour old: it still counts
+    world.run(9.5, w=5)
+    state, reason, truth, error = world.job("e")
+    assert (state, reason, truth) == ("skipped", "expired", None)
+    assert error == "stale: v (as of 2026-05-01 08:00:00+00)"
+    assert world.db.all("select value, bool_value from tocsin.evidence") == [(False, False)]
+    assert world.db.one("select value from tocsin.variable where name = 'v'") == 1
+    world.run(10, v=2, w=1)
+    assert world.job("e") == ("done", "ok", True, None)
+
+
+def test_a_value_that_was_computed_is_never_stale(world):
+    world.load(EVENT, v="max_age = 0")
+    for hour in (8, 9, 100):
+        world.run(hour, v=1)
+        assert world.job("e") == ("done", "ok", True, None)
+    assert world.db.one("select count(*) from tocsin.job where stale") == 0
+
+
+def test_without_max_age_the_oldest_value_counts(world):
+    world.load(EVENT, "e = 'v + w > 0'", v="", w="")
+    world.run(8, v=5, w=1).run(500, w=1)
+    assert world.job("e") == ("done", "ok", True, None)
+
+
+def test_what_was_never_computed_is_none_whatever_its_max_age(world):
+    world.load(EVENT, "e = 'v is None and w > 0'", v="max_age = 1", w="")
+    world.run(8, w=1)
+    assert world.job("e") == ("done", "ok", True, None)
+
+
+def test_the_age_is_counted_between_instants_and_not_by_the_clock(world):
+    # Both cycles run within a second; and a value of later is not old.
+    world.load(EVENT, "e = 'v + w > 0'", v="max_age = '1h'", w="")
+    world.run(8, v=1, w=1).run(11, w=1)
+    assert world.job("e")[1] == "expired"
+    world.run(7, w=1)
+    assert world.job("e") == ("done", "ok", True, None)
+    assert world.db.one("select as_of::text from tocsin.variable where name = 'v'") == (
+        "2026-05-01 08:00:00+00")
+
+
+def test_a_variable_that_is_not_active_grows_old_too(world):
+    world.load(EVENT, "e = 'v + w > 0'", v="max_age = '1h'", w="")
+    world.run(8, v=1, w=1)
+    world.load(EVENT, "e = 'v + w > 0'", v="max_age = '1h'\nactive = false", w="")
+    world.run(9, w=1)
+    assert world.job("e")[:2] == ("done", "ok")
+    world.run(10, w=1)
+    assert world.job("e")[:2] == ("skipped", "expired")
+
+
+def test_a_new_max_age_counts_from_the_next_plan(world):
+    world.load(EVENT, "e = 'v + w > 0'", v="", w="")
+    world.run(8, v=1, w=1).run(10, w=1)
+    assert world.job("e")[:2] == ("done", "ok")
+    world.load(EVENT, "e = 'v + w > 0'", v="max_age = 3600.5", w="")
+    world.run(10, w=1)
+    assert world.job("e")[:2] == ("skipped", "expired")
+
+
+def test_an_evidence_without_any_new_input_is_unknown_by_a_stale_one_alone(world):
+    world.load("[events.x]\ndefinition = \"e or f\"", "e = 'v > 0'; f = 'w > 0'",
+               v="max_age = '1h'", w="")
+    world.run(8, v=1, w=-1)
+    assert world.job("x")[2] is True
+    world.run(9, w=-1)
+    assert world.job("e")[:2] == ("skipped", "upstream")	# its truth of 8 o'clock counts
+    assert world.job("x")[2] is True
+    world.run(10, w=-1)
+    assert world.job("e")[:3] == ("skipped", "expired", None)
+    assert world.job("x") == ("done", "ok", None, None)
+    assert world.cycles.event("x") == ("raising", "do_nothing", 2)
+
+
+def test_show_and_explain_name_what_is_stale(world):
+    world.load("[events.x]\ndefinition = \"e or f\"", "e = 'v > 0'; f = 'w > 0'",
+               v="max_age = '1h'", w="")
+    world.run(8, v=1, w=-1).run(10, w=-1)
+    explained = world.explain("x")
+    e, f = explained["evidences"]
+    assert (e["truth"], e["reason"], f["truth"]) == (None, "expired", False)
+    v, w = e["variables"][0], f["variables"][0]
+    assert (v["stale"], v["max_age"], v["as_of"]) == (True, "1h", "2026-05-01T08:00:00+00:00")
+    assert (w["stale"], w["max_age"]) == (False, None)
+    text = world.cycles.tocsin("explain", "x").stdout
+    assert "its value as of 2026-05-01 08:00:00Z is stale: max_age is 1h" in text
+    assert "e is unknown: v > 0  skipped: stale: v (as of 2026-05-01 08:00:00+00)" in text
+    # As of now, which is long after.
+    assert world.cycles.tocsin("show", "v", "--json").json()["stale"] is True
+    assert world.cycles.tocsin("show", "w", "--json").json()["stale"] is False
+    assert "(stale)" in world.cycles.tocsin("show", "v").stdout
