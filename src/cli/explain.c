@@ -80,6 +80,23 @@ print_evidence(const json_t *e)
 		print_variable(v, i + 1 == json_array_size(variables));
 }
 
+/* What it would take for its truth to be known. */
+static void
+print_missing(const json_t *x)
+{
+	size_t i;
+	json_t *m;
+
+	if (!member_null(x, "note"))
+		printf("  %s\n", member_shown(x, "note"));
+	json_array_foreach(json_object_get(x, "missing"), i, m) {
+		const char *variable = member_text(m, "variable");
+
+		printf("  missing: %s%s%s (%s)\n", member_text(m, "evidence"),
+		    *variable ? ", for want of " : "", variable, member_text(m, "why"));
+	}
+}
+
 static void
 print_head(const json_t *x)
 {
@@ -102,6 +119,7 @@ print_head(const json_t *x)
 		print_truth(x);
 		printf(", true %s times in a row\n", member_text(x, "hold"));
 	}
+	print_missing(x);
 	if (!member_null(x, "time_to_wait"))
 		printf("  holding time %s, evaluated every %s\n", member_text(x, "time_to_wait"),
 		    member_null(x, "interval") ? "1h" : member_text(x, "interval"));

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 struct inputs {
 	const struct input *at;
@@ -92,16 +93,58 @@ truth_of(void *arg, const char *name)
 	return input ? input->truth : TRUTH_UNKNOWN;
 }
 
+static char *
+say_unknown(const struct event *event, const struct claimed *job)
+{
+	static const char *const then[ON_UNKNOWN_COUNT] = {
+		[UNKNOWN_KEEPS] = "state and hold stay",
+		[UNKNOWN_RAISES] = "on_unknown makes it true",
+		[UNKNOWN_CLEARS] = "on_unknown makes it false",
+	};
+	struct str note = STR_INIT;
+
+	str_puts(&note, "unknown for want of");
+	for (size_t i = 0, n = 0; i < job->inputs.n; i++)
+		if (job->inputs.at[i].truth == TRUTH_UNKNOWN)
+			str_printf(&note, "%s %s", n++ ? "," : "", job->inputs.at[i].name);
+	str_printf(&note, ": %s", then[event->on_unknown]);
+	return str_take(&note);
+}
+
 void
 decide_event(const struct version *version, const struct claimed *job, struct outcome *out)
 {
+	const struct event *event = &version->u.event;
 	struct truths truths = { job->inputs.at, job->inputs.n };
+	enum truth truth = expr_decide(event->expr, truth_of, &truths);
 
 	out->state = JOB_DONE;
 	out->reason = REASON_OK;
-	out->truth = expr_decide(version->u.event.expr, truth_of, &truths);
-	if (out->truth == TRUTH_OPEN)
+	out->truth = event_truth(event, truth);
+	if (truth == TRUTH_OPEN)
 		fail(out, "it was sent before its truth was decided");
+	else if (truth == TRUTH_UNKNOWN)
+		out->note = say_unknown(event, job);
+}
+
+bool
+decide_needs_definition(const struct candidate *c)
+{
+	return c->kind == EVENT && c->succeeded == (c->unsettled > 0);
+}
+
+/* Nothing upstream was done in this run: what the event has to say about that
+ * is only what it says about unknown. */
+static enum job_state
+without_input(const struct version *version, const struct candidate *c)
+{
+	struct truths truths = { c->inputs.at, c->inputs.n };
+
+	if (c->kind != EVENT || !version || version->broken ||
+	    version->u.event.on_unknown == UNKNOWN_KEEPS)
+		return JOB_SKIPPED;
+	return expr_decide(version->u.event.expr, truth_of, &truths) == TRUTH_UNKNOWN
+	    ? JOB_QUEUED : JOB_SKIPPED;
 }
 
 enum job_state
@@ -112,7 +155,7 @@ decide_ready(const struct version *version, const struct candidate *c)
 	if (c->stale)
 		return JOB_SKIPPED;
 	if (c->unsettled == 0)
-		return c->succeeded ? JOB_QUEUED : JOB_SKIPPED;
+		return c->succeeded ? JOB_QUEUED : without_input(version, c);
 	if (c->kind != EVENT || !c->succeeded || !version || version->broken)
 		return JOB_WAITING;
 	return expr_decide(version->u.event.expr, truth_of, &truths) == TRUTH_OPEN

@@ -142,7 +142,8 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 			worker_note_trouble(w, "settling", answer->err);
 		free(o->value);
 		free(o->error);
-		o->value = NULL;
+		free(o->note);
+		o->value = o->note = NULL;
 		o->truth = TRUTH_UNKNOWN;
 		o->state = JOB_FAILED;
 		o->reason = REASON_ERROR;
@@ -259,7 +260,7 @@ skip(struct settling *s, struct candidate *c)
 }
 
 /* Definitions that deciding needs and that are not at hand: of events that may
- * be decided early, and of those that have just been. */
+ * be decided early or without an input, and of those that have just been. */
 struct ids {
 	int64_t *at;
 	size_t n, room;
@@ -282,7 +283,7 @@ find_missing(struct worker *w)
 	struct ids missing = { 0 };
 
 	for (size_t i = 0; i < s->candidates.n; i++)
-		if (s->candidates.at[i].unsettled > 0)
+		if (decide_needs_definition(&s->candidates.at[i]))
 			need(w, s->candidates.at[i].version, &missing);
 	for (size_t i = 0; i < s->standings.n; i++)
 		need(w, s->standings.at[i].version, &missing);
@@ -358,7 +359,8 @@ decide(struct worker *w)
 	s->round.n = 0;
 	for (size_t i = 0; i < answer->candidates.n; i++) {
 		struct candidate *c = &answer->candidates.at[i];
-		struct version *v = c->unsettled ? versions_hold(w->versions, c->version) : NULL;
+		struct version *v = decide_needs_definition(c)
+		    ? versions_hold(w->versions, c->version) : NULL;
 
 		switch (decide_ready(v, c)) {
 		case JOB_QUEUED: vec_push(&s->fired, c->key); break;

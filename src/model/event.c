@@ -14,7 +14,7 @@
 
 static const char *const keys[] = {
 	"definition", "interval", "time_to_wait", "priority", "agent", "rrule", "timezone",
-	"dtstart", NULL,
+	"dtstart", "on_unknown", NULL,
 };
 
 /* --- what it says --- */
@@ -47,6 +47,20 @@ read_agent(struct event *e, struct body *b)
 		e->agent = xstrdup(agent ? agent : "default");
 	if (!e->agent)
 		e->agent = xstrdup("default");
+}
+
+static void
+read_on_unknown(struct event *e, struct body *b)
+{
+	const char *text = body_text(b, "on_unknown");
+	int found = text ? on_unknown_find(text) : UNKNOWN_KEEPS;
+
+	if (found < 0)
+		body_fault(b, "on_unknown", NULL, "'%.80s' is none of: %s, %s, %s", text,
+		    on_unknown_text(UNKNOWN_KEEPS), on_unknown_text(UNKNOWN_RAISES),
+		    on_unknown_text(UNKNOWN_CLEARS));
+	else
+		e->on_unknown = (enum on_unknown)found;
 }
 
 static void
@@ -120,6 +134,7 @@ event_read(struct event *e, struct body *b)
 	read_definition(e, b);
 	read_agent(e, b);
 	body_number(b, "priority", 0, MOST_PRIORITY, &e->priority);
+	read_on_unknown(e, b);
 	if (json_object_get(b->json, "rrule"))
 		read_recurrent(e, b);
 	else
@@ -151,6 +166,18 @@ event_done(struct event *e)
 }
 
 /* --- what becomes of its state --- */
+
+enum truth
+event_truth(const struct event *e, enum truth truth)
+{
+	static const enum truth made[ON_UNKNOWN_COUNT] = {
+		[UNKNOWN_KEEPS] = TRUTH_UNKNOWN,
+		[UNKNOWN_RAISES] = TRUTH_TRUE,
+		[UNKNOWN_CLEARS] = TRUTH_FALSE,
+	};
+
+	return truth == TRUTH_UNKNOWN ? made[e->on_unknown] : truth;
+}
 
 /* of a basic event: [state before the evaluation][state after it] */
 static const enum signal signal_of[EVENT_STATE_COUNT][EVENT_STATE_COUNT] = {

@@ -49,6 +49,7 @@ struct event {
 	struct expr *expr;
 	char *agent;		/* "default" */
 	int priority;		/* 10; a smaller number first */
+	enum on_unknown on_unknown;	/* UNKNOWN_KEEPS */
 	/* basic, where rrule is NULL: */
 	span interval;		/* 1h */
 	span time_to_wait;	/* 0 */
@@ -142,6 +143,9 @@ struct graph *model_graph(const struct model *);
  * EVENT_MAX_HOLD. */
 #define EVENT_MAX_HOLD 1000000000
 int event_hold_needed(const struct event *);	/* max(1, floor(wait / interval)); 1 where interval is 0 */
+
+/* The truth that counts: an unknown one becomes what the event makes of it. */
+enum truth event_truth(const struct event *, enum truth);
 
 /* What an evaluation comes to.  BEFORE is read under the event's row lock. */
 struct event_standing {

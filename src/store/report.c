@@ -234,6 +234,17 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	return json;
 }
 
+/* The evidences without a truth, and the variables that it would take. */
+#define MISSING_JSON \
+	"coalesce((select jsonb_agg(jsonb_build_object('evidence', u.name," \
+	" 'variable', w.name, 'why', case when w.stale then 'stale'" \
+	"  when w.name is not null then 'never computed' else 'no truth yet' end)" \
+	" order by u.id, w.id) from tocsin.job u left join tocsin.job w" \
+	" on w.run_id = u.run_id and w.id = any (u.upstream) and" \
+	"  w.state in ('failed', 'skipped') and (w.stale or w.computed_at is null)" \
+	" where u.run_id = j.run_id and u.id = any (j.upstream) and u.truth is null" \
+	"  and u.state in ('done', 'failed', 'skipped')), '[]')"
+
 json_t *
 report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 {
@@ -259,6 +270,8 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    " 'rrule', x.body -> 'rrule', 'next_call', x.next_call,"
 	    " 'evaluated_at', x.evaluated_at, 'cycle', j.run_id, 'as_of', r.as_of,"
 	    " 'job', j.state, 'reason', j.reason, 'error', j.error, 'truth', j.truth,"
+	    " 'note', j.note, 'on_unknown', coalesce(jv.body, x.body) -> 'on_unknown',"
+	    " 'missing', " MISSING_JSON ","
 	    " 'signal', (select s.action from tocsin.signal s"
 	    "  where s.run_id = j.run_id and s.event = x.name),"
 	    " 'evidences', case when j.run_id is null then coalesce(("

@@ -22,6 +22,7 @@ outcome_done(struct outcome *o)
 	free(o->name);
 	free(o->error);
 	free(o->value);
+	free(o->note);
 	*o = (struct outcome){ 0 };
 }
 
@@ -63,10 +64,11 @@ static const char make_partition[] = "select tocsin.history_partition(now())";
 static const char store_outcomes[] =
     "with o as ("
     " select * from unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],"
-    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[])"
-    "  o (run_id, id, fence, state, reason, error, value, truth)"
+    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[], $9::text[])"
+    "  o (run_id, id, fence, state, reason, error, value, truth, note)"
     "), s as ("
     " update tocsin.job j set state = o.state, reason = o.reason, error = o.error,"
+    "  note = o.note,"
     "  finished_at = now(), lease_until = null,"
     "  value = case when o.state = 'done' then o.value else j.value end,"
     "  truth = case when o.state = 'done' then o.truth"
@@ -124,7 +126,7 @@ static const char read_early[] =
     DOWNSTREAM
     " cross join lateral unnest(j.upstream) x (id)"
     " join tocsin.job u on u.run_id = j.run_id and u.id = x.id"
-    " where j.state = 'waiting' and j.kind = 'event' and j.succeeded and j.unsettled > 0"
+    " where j.state = 'waiting' and j.kind = 'event' and j.succeeded = (j.unsettled > 0)"
     " order by 1, 2";
 
 static const char read_standings[] =
@@ -184,11 +186,13 @@ truth_bool(enum truth truth)
 	return truth == TRUTH_TRUE ? 1 : truth == TRUTH_FALSE ? 0 : -1;
 }
 
+enum { OUTCOME_COLUMNS = 9 };
+
 void
 settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, bool first)
 {
-	struct array a[8] = { 0 };
-	const char *params[8];
+	struct array a[OUTCOME_COLUMNS] = { 0 };
+	const char *params[OUTCOME_COLUMNS];
 
 	if (first)
 		say_locks(pg, outcomes, n);
@@ -205,14 +209,15 @@ settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, boo
 		array_text(&a[5], o->error);
 		array_text(&a[6], o->value);
 		array_bool(&a[7], truth_bool(o->truth));
+		array_text(&a[8], o->note);
 	}
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < OUTCOME_COLUMNS; i++)
 		params[i] = array_literal(&a[i]);
-	pg_say_prepared(pg, store_outcomes, 8, params);
+	pg_say_prepared(pg, store_outcomes, OUTCOME_COLUMNS, params);
 	pg_say_prepared(pg, read_candidates, 2, params);
 	pg_say_prepared(pg, read_early, 2, params);
 	pg_say_prepared(pg, read_standings, 2, params);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < OUTCOME_COLUMNS; i++)
 		array_done(&a[i]);
 }
 
@@ -309,7 +314,7 @@ static const char make_signals[] =
     "insert into tocsin.signal (run_id, event, action, version, hold, decided_by)"
     " select j.run_id, j.name, m.action, j.version, m.hold, jsonb_build_object("
     "  'definition', ev.body -> 'definition', 'version', j.version, 'hash', ev.hash,"
-    "  'truth', j.truth, 'hold', m.hold, 'evidences', coalesce(("
+    "  'truth', j.truth, 'note', j.note, 'hold', m.hold, 'evidences', coalesce(("
     "   select jsonb_agg(jsonb_build_object('name', u.name, 'version', u.version,"
     "    'definition', uv.body -> 'definition', 'operator', uv.body -> 'operator',"
     "    'operand', uv.body -> 'operand', 'state', u.state, 'truth', u.truth,"

@@ -25,6 +25,7 @@ struct outcome {
 	char *error;
 	char *value;			/* JSON text, or NULL */
 	enum truth truth;
+	char *note;			/* what else there is to say, or NULL */
 };
 void outcome_done(struct outcome *);
 
@@ -37,7 +38,7 @@ struct candidate {
 	int unsettled;
 	bool succeeded;
 	char *stale;			/* of an evidence: its stale inputs, or NULL */
-	VEC(struct input) inputs;	/* of an event with unsettled > 0 */
+	VEC(struct input) inputs;	/* of an event that is not simply ready */
 };
 
 /* The row of an event whose job has just settled as done; locked. */

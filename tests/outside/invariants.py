@@ -84,8 +84,10 @@ ALWAYS = {
 
     "nothing was evaluated without an input that succeeded": """
         select j.run_id, j.kind, j.name, j.state from tocsin.job j
+          join tocsin.version v on v.id = j.version
          where cardinality(j.upstream) > 0 and j.state <> 'waiting'
            and j.reason is distinct from 'expired'
+           and not (j.state <> 'skipped' and v.body ->> 'on_unknown' in ('raise', 'clear'))
            and (j.state = 'skipped' and j.reason = 'upstream') = exists (
                select from tocsin.job u where u.run_id = j.run_id
                   and u.id = any (j.upstream) and u.state = 'done')""",

@@ -175,7 +175,8 @@ def test_explain_as_json_keeps_its_shape(seen, tocsin):
     j = tocsin("explain", "reorder", "--json").json()
     assert set(j) == {"event", "description", "definition", "agent", "active", "state", "action",
                       "hold", "interval", "time_to_wait", "rrule", "next_call", "evaluated_at",
-                      "cycle", "as_of", "job", "reason", "error", "truth", "signal", "evidences"}
+                      "cycle", "as_of", "job", "reason", "error", "truth", "signal", "evidences",
+                      "on_unknown", "note", "missing"}
     assert (j["truth"], j["signal"], j["state"], j["cycle"]) == (True, None, "not_raising", 1)
     assert [(e["name"], e["truth"], e["state"]) for e in j["evidences"]] == [
         ("lost", None, "skipped"), ("low", True, "done")]

@@ -164,3 +164,124 @@ def test_show_and_explain_name_what_is_stale(world):
     assert world.cycles.tocsin("show", "v", "--json").json()["stale"] is True
     assert world.cycles.tocsin("show", "w", "--json").json()["stale"] is False
     assert "(stale)" in world.cycles.tocsin("show", "v").stdout
+
+
+# What unknown does to an event
+
+POLICIES = [None, "keep", "raise", "clear"]
+SHAPES = {"e": "alone", "not e": "alone", "e and a": "beside", "not e and a": "beside"}
+KINDS = {"basic": "interval = '1h'", "held": "interval = '1h'\ntime_to_wait = '3h'",
+         "rule": "rrule = 'FREQ=HOURLY'\ndtstart = 2020-01-01T00:00:00Z"}
+
+
+def every_event():
+    """name -> (policy, shape, kind) of every combination"""
+    return {f"x{n}": of for n, of in enumerate(product(POLICIES, SHAPES, KINDS))}
+
+
+def define(policy, shape, kind):
+    return f"definition = '{shape}'\n{KINDS[kind]}" + (
+        f"\non_unknown = '{policy}'" if policy else "")
+
+
+def follow(kind, state, hold, truth):
+    """state, action and hold after an evaluation that came to TRUTH"""
+    if truth is None:
+        return state, "do_nothing", hold
+    if kind == "rule":
+        return ("raising", "raise", 0) if truth else ("not_raising", "do_nothing", 0)
+    hold = hold + 1 if truth else 0
+    after = truth and (state == "raising" or hold >= (3 if kind == "held" else 1))
+    return ("raising" if after else "not_raising",
+            {(False, False): "do_nothing", (False, True): "raise", (True, True): "continue_raising",
+             (True, False): "stop_raising"}[state == "raising", after], hold)
+
+
+@pytest.mark.parametrize("first", [1, -1])
+def test_unknown_is_what_each_event_makes_of_it(world, first):
+    events = every_event()
+    world.load("\n".join(f"[events.{name}]\n{define(*of)}" for name, of in events.items()),
+               "e = 'v > 0'; a = 'w > 0'", v="max_age = '1h'", w="")
+    standing = {name: ("not_raising", "do_nothing", 0) for name in events}
+    # Unknown twice, once missing and once stale, so that holds can fill up.
+    for at, v in ((8, None), (9, first), (10, first), (12, None), (13, None), (14, -first)):
+        world.run(at, w=1, **({} if v is None else {"v": v}))
+        jobs = {name: rest for name, *rest in world.db.all("""
+            select name, state, reason, truth, note from tocsin.job
+             where kind = 'event' and run_id = %s""", world.cycles.last())}
+        for name, (policy, shape, kind) in events.items():
+            where = f"{at}: {policy} {shape} {kind}"
+            known = None if v is None else (v > 0) != shape.startswith("not")
+            truth = {"raise": True, "clear": False}.get(policy) if known is None else known
+            if known is None and SHAPES[shape] == "alone" and truth is None:
+                assert jobs[name] == ["skipped", "upstream", None, None], where
+                continue
+            state, reason, found, note = jobs[name]
+            assert (state, reason, found) == ("done", "ok", truth), where
+            assert note == (None if known is not None else "unknown for want of e: " + {
+                "raise": "on_unknown makes it true", "clear": "on_unknown makes it false"}.get(
+                    policy, "state and hold stay")), where
+            standing[name] = follow(kind, standing[name][0], standing[name][2], truth)
+            assert standing[name][1] == world.cycles.signals().get(name, "do_nothing"), where
+        found = {name: tuple(rest) for name, *rest in world.db.all(
+            "select name, state, action, hold from tocsin.event")}
+        assert found == standing, at
+
+
+def test_an_event_that_is_not_unknown_is_skipped_without_input_whatever_it_says(world):
+    world.load("[events.x]\ndefinition = 'e'\non_unknown = 'raise'", v="max_age = '2h'")
+    world.run(8, v=-1).run(9)
+    assert world.job("e")[:2] == ("skipped", "upstream")
+    assert world.job("x")[:2] == ("skipped", "upstream")
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 0)
+    world.run(10.5)
+    assert world.job("x")[:3] == ("done", "ok", True)
+
+
+def test_an_event_is_not_unknown_before_all_is_known_about_it(world):
+    # What is slow may still decide it.
+    world.load("[events.x]\ndefinition = 'e or s'\non_unknown = 'raise'",
+               "e = 'v > 0'; s = 'slow > 0'", v="max_age = 0", slow="max_age = 0")
+    world.run(8, v=1, slow=1)
+    world.cycles.load("[variables.slow]\nmax_age = 0\nsql = \"\"\"select -1 from (select"
+                      " pg_advisory_lock(7)) l\"\"\"")
+    holder = world.db.connect()
+    holder.cursor().execute("select pg_advisory_lock(7)")
+    world.db.run("delete from world")
+    world.cycles.due_again()
+    cycle = world.cycles.spawn("--at", instant(9), "--force")
+    world.cycles.wait_for_job("e", "skipped")
+    assert world.cycles.job("x", "state") == "waiting"
+    holder.close()
+    cycle.wait()
+    assert world.job("x")[:3] == ("done", "ok", True)
+    assert world.job("s")[:3] == ("done", "ok", False)
+
+
+def test_explain_names_what_is_missing(world):
+    world.load("[events.x]\ndefinition = 'e or f or g'\non_unknown = 'raise'",
+               "e = 'v + 1 > 0'; f = 'u > 0'; g = 'w > 0'", v="max_age = '1h'", w="", u="")
+    world.run(8, v=-1, w=-1).run(10, w=-1)
+    explained = world.explain("x")
+    assert explained["missing"] == [
+        {"evidence": "e", "variable": "v", "why": "stale"},
+        {"evidence": "f", "variable": "u", "why": "never computed"}]
+    assert explained["note"] == "unknown for want of e, f: on_unknown makes it true"
+    assert (explained["truth"], explained["on_unknown"]) == (True, "raise")
+    text = world.cycles.tocsin("explain", "x").stdout
+    assert "  unknown for want of e, f: on_unknown makes it true\n" in text
+    assert "  missing: e, for want of v (stale)\n" in text
+    assert "  missing: f, for want of u (never computed)\n" in text
+    note = world.db.one("select decided_by ->> 'note' from tocsin.signal order by run_id desc limit 1")
+    assert note == explained["note"]
+
+
+def test_a_worker_decides_unknown_as_the_local_cycle_does(world, broker):
+    world.load("[events.x]\ndefinition = 'e'\non_unknown = 'raise'", v="max_age = '1h'")
+    world.run(8, v=-1)
+    world.db.run("delete from world")
+    world.cycles.due_again()
+    world.cycles.tocsin.spawn("worker").wait_for("is ready", 20)
+    world.cycles.tocsin("cycle", "--wait", "--at", instant(10), "--force", status=1)
+    assert world.job("x")[:3] == ("done", "ok", True)
+    assert world.cycles.signals() == {"x": "raise"}

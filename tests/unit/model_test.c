@@ -228,6 +228,32 @@ unknown_leaves_state_and_hold_and_emits_nothing(void **state)
 }
 
 static void
+an_event_says_what_unknown_is_to_it(void **state)
+{
+	static const struct {
+		const char *given;
+		enum truth counts;
+	} table[] = {
+		{ "", TRUTH_UNKNOWN },
+		{ ",\"on_unknown\":\"keep\"", TRUTH_UNKNOWN },
+		{ ",\"on_unknown\":\"raise\"", TRUTH_TRUE },
+		{ ",\"on_unknown\":\"clear\"", TRUTH_FALSE },
+	};
+	char body[80];
+	struct event e;
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		snprintf(body, sizeof body, "{\"definition\":\"low\"%s}", table[i].given);
+		init_event(&e, body);
+		assert_int_equal(event_truth(&e, TRUTH_UNKNOWN), table[i].counts);
+		assert_int_equal(event_truth(&e, TRUTH_TRUE), TRUTH_TRUE);
+		assert_int_equal(event_truth(&e, TRUTH_FALSE), TRUTH_FALSE);
+		assert_int_equal(event_truth(&e, TRUTH_OPEN), TRUTH_OPEN);
+		event_done(&e);
+	}
+}
+
+static void
 a_recurrent_event_raises_each_time_it_is_true(void **state)
 {
 	follow("{\"definition\":\"low\",\"rrule\":\"FREQ=DAILY\"}", "TTF?T?F", "rr..r..",
@@ -506,6 +532,7 @@ main(void)
 		cmocka_unit_test(signals_follow_from_the_state_before_and_after),
 		cmocka_unit_test(a_holding_time_wants_truth_without_a_break),
 		cmocka_unit_test(unknown_leaves_state_and_hold_and_emits_nothing),
+		cmocka_unit_test(an_event_says_what_unknown_is_to_it),
 		cmocka_unit_test(a_recurrent_event_raises_each_time_it_is_true),
 		cmocka_unit_test(the_count_of_a_hold_does_not_overflow),
 		cmocka_unit_test(an_event_is_due_again_after_its_interval_or_by_its_rule),
