@@ -1,5 +1,6 @@
--- What is too old to count: a variable's value has the instant that it is of,
--- and its definition may say how far a cycle may lie behind that.
+-- What is too old to count: a variable's value has the instant that it is of, and
+-- its definition may say how far a cycle may lie behind that; an event has the
+-- instant of its last evaluation, so that a gap behind it is seen.
 
 alter table tocsin.version add column max_age interval;		-- of a variable; null: any
 
@@ -11,3 +12,6 @@ alter table tocsin.job
 	add column as_of timestamptz,		-- of a variable: T of the cycle its value is from
 	add column stale boolean not null default false,	-- that value, at the plan, was too old
 	add column note text;			-- what else there is to say
+
+alter table tocsin.event add column as_of timestamptz;		-- the latest T of its evaluations
+update tocsin.event e set as_of = (select r.as_of from tocsin.run r where r.id = e.run_id);

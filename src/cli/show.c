@@ -115,6 +115,7 @@ print_standing(const json_t *x)
 		line("agent", member_text(x, "agent"));
 		line("next_call", member_time(x, "next_call"));
 		line("evaluated", member_time(x, "evaluated_at"));
+		line("as of", member_time(x, "as_of"));
 	} else if (strcmp(kind, "reaction")) {
 		line("value", member_null(x, "value") ? "(none yet)" : member_value(x, "value", 2000));
 		line("truth", member_text(x, "truth"));

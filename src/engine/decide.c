@@ -162,6 +162,32 @@ decide_ready(const struct version *version, const struct candidate *c)
 	    ? JOB_WAITING : JOB_QUEUED;
 }
 
+/* People look for a hold that does not fill up; who has none is not told. */
+static char *
+say_course(const struct event *event, const struct standing *s)
+{
+	char then[INSTANT_TEXT], gap[INSTANT_TEXT], most[INSTANT_TEXT];
+
+	if (event->rrule || event_hold_needed(event) == 1)
+		return NULL;
+	clock_format(s->before.as_of, then);
+	switch (event_hold_course(event, &s->before, s->as_of)) {
+	case HOLD_GOES_ON:
+		break;
+	case HOLD_STAYS:
+		return xasprintf("not later than its last evaluation, as of %s: the hold stays %d",
+		    then, s->before.hold);
+	case HOLD_BEGINS:
+		if (!s->before.hold)
+			break;
+		return xasprintf("the hold of %d begins afresh: the last evaluation, as of %s, "
+		    "is %s ago, and max_gap is %s", s->before.hold, then,
+		    clock_format_span(s->as_of - s->before.as_of, gap),
+		    clock_format_span(event->max_gap, most));
+	}
+	return NULL;
+}
+
 int
 decide_move(const struct version *version, const struct standing *s, struct moved *m,
     struct err *err)
@@ -170,6 +196,8 @@ decide_move(const struct version *version, const struct standing *s, struct move
 
 	*m = (struct moved){ .key = s->key, .event = s->event, .version = s->version,
 		.keep_schedule = !s->same_schedule };
-	m->after = event_evaluate(event, s->before, s->truth);
+	m->after = event_evaluate(event, s->before, s->truth, s->as_of);
+	if (s->same_schedule)
+		m->note = say_course(event, s);
 	return event_next_call(event, s->dtstart, s->as_of, &m->next_call, err);
 }

@@ -17,7 +17,7 @@ void decide_event(const struct version *, const struct claimed *, struct outcome
 bool decide_needs_definition(const struct candidate *);
 enum job_state decide_ready(const struct version *, const struct candidate *);
 
-/* Where an event stands after its evaluation. */
+/* Where an event stands after its evaluation.  moved_done() is the caller's. */
 int decide_move(const struct version *, const struct standing *, struct moved *,
     struct err *);
 

@@ -80,6 +80,8 @@ forget_transaction(struct settling *s)
 {
 	for (size_t i = 0; i < s->skipped.n; i++)
 		outcome_done(&s->skipped.at[i]);
+	for (size_t i = 0; i < s->moved.n; i++)
+		moved_done(&s->moved.at[i]);
 	s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
 	settled_done(&s->settled);
 	s->stage = IDLE;
@@ -339,6 +341,9 @@ move(struct worker *w, const struct standing *st)
 			m.keep_schedule = true;
 			m.next_call = INSTANT_NEVER;
 		}
+		if (m.note)
+			log_warn("an event's hold did not go on", "run", log_number(st->key.run),
+			    "event", st->name, "note", m.note);
 		vec_push(&s->moved, m);
 	}
 	versions_release(w->versions, v);

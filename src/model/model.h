@@ -53,6 +53,7 @@ struct event {
 	/* basic, where rrule is NULL: */
 	span interval;		/* 1h */
 	span time_to_wait;	/* 0 */
+	span max_gap;		/* between evaluations, for the hold; 3 intervals; 0: any */
 	/* recurrent: */
 	struct schedule *schedule;
 	char *rrule;
@@ -152,9 +153,16 @@ struct event_standing {
 	enum event_state state;
 	enum signal action;
 	int hold;		/* consecutive true evaluations so far */
+	instant as_of;		/* the latest T of its evaluations; INSTANT_ALWAYS: none yet */
 };
 struct event_standing event_evaluate(const struct event *,
-    struct event_standing before, enum truth truth);
+    struct event_standing before, enum truth truth, instant t);
+
+/* What T does to a hold: an evaluation that is not later than the last one
+ * leaves it alone, one that comes after too long a gap begins it afresh. */
+enum hold_course { HOLD_GOES_ON, HOLD_STAYS, HOLD_BEGINS };
+enum hold_course event_hold_course(const struct event *,
+    const struct event_standing *before, instant t);
 
 /* next_call after an evaluation at T (basic: T + interval; recurrent: the next
  * occurrence after T, INSTANT_NEVER when the rule has ended).  DTSTART is the

@@ -214,6 +214,7 @@ static const char load[] =
 /* A changed schedule begins afresh; the state stays. */
 static const char reschedule[] =
     "update tocsin.event e set next_call = g.next_call, dtstart = g.dtstart, hold = 0,"
+    " as_of = null,"
     " schedule = default"
     " from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) g (name, next_call, dtstart)"
     " where e.name = g.name";

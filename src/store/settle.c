@@ -26,6 +26,13 @@ outcome_done(struct outcome *o)
 	*o = (struct outcome){ 0 };
 }
 
+void
+moved_done(struct moved *m)
+{
+	free(m->note);
+	m->note = NULL;
+}
+
 static void
 inputs_done(struct input *at, size_t n)
 {
@@ -113,7 +120,7 @@ static const char store_outcomes[] =
 static const char read_candidates[] =
     "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded,"
     " case when j.kind = 'evidence' then (select string_agg(format('%s (as of %s)', u.name,"
-    "  u.as_of), ', ' order by u.id) from tocsin.job u where u.run_id = j.run_id"
+    "  to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')), ', ' order by u.id) from tocsin.job u where u.run_id = j.run_id"
     "  and u.id = any (j.upstream) and u.stale) end "
     DOWNSTREAM
     " where j.state = 'waiting' and (j.unsettled = 0 or j.kind = 'event' and j.succeeded)"
@@ -131,7 +138,8 @@ static const char read_early[] =
 
 static const char read_standings[] =
     "select j.run_id, j.id, j.version, e.id, e.state, e.action, e.hold,"
-    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth"
+    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth, e.name,"
+    " coalesce(e.as_of, '-infinity')"
     " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
     " join tocsin.job j using (run_id, id)"
     " join tocsin.run r on r.id = j.run_id"
@@ -275,6 +283,8 @@ read_standing_rows(const PGresult *r, struct settled *s)
 		st.dtstart = row_instant(r, i, 8);
 		st.as_of = row_instant(r, i, 9);
 		st.truth = row_truth(r, i, 10);
+		snprintf(st.name, sizeof st.name, "%s", PQgetvalue(r, i, 11));
+		st.before.as_of = row_instant(r, i, 12);
 		vec_push(&s->standings, st);
 	}
 }
@@ -300,13 +310,18 @@ static const char queue_fired[] =
     " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
 static const char move_events[] =
-    "update tocsin.event e set state = m.state, action = m.action,"
+    "with m as materialized ("
+    " select * from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[],"
+    "  $5::integer[], $6::timestamptz[], $7::boolean[], $8::timestamptz[], $9::integer[],"
+    "  $10::text[]) m (id, run_id, state, action, hold, next_call, keep, as_of, job, note)"
+    "), n as ("
+    " update tocsin.job j set note = concat_ws('; ', j.note, m.note)"
+    " from m where j.run_id = m.run_id and j.id = m.job and m.note is not null"
+    ") update tocsin.event e set state = m.state, action = m.action,"
     " hold = case when m.keep then e.hold else m.hold end,"
     " next_call = case when m.keep then e.next_call else m.next_call end,"
-    " run_id = m.run_id, evaluated_at = now()"
-    " from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::integer[],"
-    "  $6::timestamptz[], $7::boolean[])"
-    "  m (id, run_id, state, action, hold, next_call, keep) where e.id = m.id";
+    " as_of = case when m.keep then e.as_of else m.as_of end,"
+    " run_id = m.run_id, evaluated_at = now() from m where e.id = m.id";
 
 /* What decided an event is read from the run's own rows: each evidence with its
  * truth, and under it the variables with their values as this run saw them. */
@@ -378,8 +393,9 @@ static void
 say_moved(struct pg *pg, const struct moved *moved, size_t n)
 {
 	struct array event = { 0 }, run = { 0 }, id = { 0 }, state = { 0 }, action = { 0 },
-	    hold = { 0 }, next = { 0 }, keep = { 0 };
-	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep };
+	    hold = { 0 }, next = { 0 }, keep = { 0 }, as_of = { 0 }, note = { 0 };
+	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep, &as_of,
+		&note };
 	char buf[INSTANT_TEXT];
 
 	for (size_t i = 0; i < n; i++) {
@@ -393,10 +409,13 @@ say_moved(struct pg *pg, const struct moved *moved, size_t n)
 		array_int(&hold, m->after.hold);
 		array_text(&next, clock_format(m->next_call, buf));
 		array_bool(&keep, m->keep_schedule);
+		array_text(&as_of, clock_format(m->after.as_of, buf));
+		array_text(&note, m->note);
 	}
-	pg_say_prepared(pg, move_events, 7, (const char *[]){ array_literal(&event),
+	pg_say_prepared(pg, move_events, 10, (const char *[]){ array_literal(&event),
 	    array_literal(&run), array_literal(&state), array_literal(&action),
-	    array_literal(&hold), array_literal(&next), array_literal(&keep) });
+	    array_literal(&hold), array_literal(&next), array_literal(&keep),
+	    array_literal(&as_of), array_literal(&id), array_literal(&note) });
 	pg_say_prepared(pg, make_signals, 4, (const char *[]){ array_literal(&run),
 	    array_literal(&id), array_literal(&action), array_literal(&hold) });
 	pg_say_prepared(pg, make_deliveries, 3, (const char *[]){ array_literal(&run),

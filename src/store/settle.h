@@ -46,6 +46,7 @@ struct standing {
 	struct job_key key;
 	int64_t version;
 	int event;			/* its id */
+	char name[64];
 	struct event_standing before;
 	bool same_schedule;		/* as when the run was planned */
 	instant dtstart, as_of;
@@ -68,13 +69,15 @@ struct moved {				/* an event, after its evaluation */
 	int event;
 	int64_t version;
 	struct event_standing after;
-	bool keep_schedule;		/* leave next_call and hold alone */
+	bool keep_schedule;		/* leave next_call, hold and as_of alone */
 	instant next_call;
+	char *note;			/* about the hold, or NULL */
 };
 struct run_count {
 	int64_t run;
 	int settled, failed;
 };
+void moved_done(struct moved *);
 void settle_say_end(struct pg *, const struct job_key *fired, size_t n_fired,
     const struct moved *, size_t n_moved, const struct run_count *, size_t n_counts);
 

@@ -17,7 +17,8 @@ import pytest
 from invariants import books, check  # noqa: F401
 
 SEEDS = [int(os.environ["TOCSIN_SEED"])] if "TOCSIN_SEED" in os.environ else [1, 2, 3, 4]
-GRAPHS, CYCLES = 10, 5
+GRAPHS, CYCLES = 10, 7
+STEPS = [1, 1, 1, 1, 2, 3, 5, 0, -1]	# hours; a cycle of the past is a replay
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
@@ -70,19 +71,27 @@ def text(node):
 
 
 class Variable:
-    def __init__(self, name, by_shell):
-        self.name, self.by_shell = name, by_shell
+    def __init__(self, name, by_shell, max_age):
+        self.name, self.by_shell, self.max_age = name, by_shell, max_age
         self.world, self.fails = None, False	# what there is to be measured
-        self.value, self.state = None, None
+        self.value, self.state, self.as_of, self.stale = None, None, None, False
+
+    def compute(self, now):
+        self.stale = (self.fails and self.as_of is not None and self.max_age is not None
+                      and now - self.as_of > self.max_age * HOUR)
+        self.state = "failed" if self.fails else "done"
+        if not self.fails:
+            self.value, self.as_of = self.world, now
 
 
 class Evidence:
     def __init__(self, name, definition, variables):
         self.name, self.definition, self.upstream = name, definition, variables
-        self.truth, self.state = None, None
+        self.truth, self.state, self.unknown = None, None, False
 
     def evaluate(self):
-        if not any(v.state == "done" for v in self.upstream):
+        self.unknown = any(v.stale for v in self.upstream)
+        if self.unknown or not any(v.state == "done" for v in self.upstream):
             self.state = "skipped"
             return
         try:
@@ -93,16 +102,25 @@ class Evidence:
 
 
 class Event:
-    def __init__(self, name, node, evidences, interval, time_to_wait, recurrent):
+    def __init__(self, name, node, evidences, on_unknown, max_gap, interval, time_to_wait, recurrent):
         self.name, self.node, self.upstream = name, node, evidences
+        self.on_unknown, self.as_of = on_unknown, ALWAYS
+        self.max_gap = None if max_gap is None else max(max_gap, interval)
         self.interval, self.time_to_wait, self.recurrent = interval, time_to_wait, recurrent
         self.state, self.action, self.hold, self.next_call = "not_raising", "do_nothing", 0, ALWAYS
 
     def evaluate(self, now):
         """The job's state, the truth, and the signal."""
-        if not any(e.state == "done" for e in self.upstream):
+        truth = kleene(self.node, {e.name: None if e.unknown else e.truth for e in self.upstream})
+        made = {"raise": True, "clear": False}.get(self.on_unknown)
+        if not any(e.state == "done" for e in self.upstream) and (
+                truth is not None or made is None):
             return "skipped", None, None
-        truth = kleene(self.node, {e.name: e.truth for e in self.upstream})
+        truth = made if truth is None else truth
+        counts, gap = now > self.as_of, 3 * self.interval if self.max_gap is None else self.max_gap
+        if counts and gap and self.as_of != ALWAYS and now - self.as_of > gap * HOUR:
+            self.hold = 0
+        self.as_of = max(now, self.as_of)
         self.next_call = now + (HOUR if self.recurrent else self.interval * HOUR)
         if truth is None:
             self.action = "do_nothing"
@@ -110,10 +128,10 @@ class Event:
             self.state, self.hold = ("raising" if truth else "not_raising"), 0
             self.action = "raise" if truth else "do_nothing"
         else:
-            self.hold = self.hold + 1 if truth else 0
+            self.hold = self.hold if not counts else self.hold + 1 if truth else 0
             needed = max(1, self.time_to_wait // self.interval) if self.interval else 1
             was = self.state == "raising"
-            now_raising = truth and (was or self.hold >= needed)
+            now_raising = truth and (was or needed == 1 or self.hold >= needed)
             self.state = "raising" if now_raising else "not_raising"
             self.action = {(False, False): "do_nothing", (False, True): "raise",
                            (True, True): "continue_raising", (True, False): "stop_raising"}[
@@ -130,7 +148,8 @@ class Model:
 
     def grow(self, prefix):
         r = self.random
-        variables = [Variable(f"{prefix}v{i}", r.random() < 0.15) for i in range(r.randint(1, 6))]
+        variables = [Variable(f"{prefix}v{i}", r.random() < 0.15, r.choice([None, None, 0, 1, 2]))
+                     for i in range(r.randint(1, 6))]
         evidences = []
         for i in range(r.randint(1, 8)):
             test = r.choice(TESTS).format(*(r.choice(variables).name for _ in range(3)))
@@ -141,8 +160,9 @@ class Model:
             node = self.decision(evidences, 3)
             upstream = [e for e in evidences if e.name in text(node)]
             if upstream:
-                self.events.append(Event(f"{prefix}event{i}", node, upstream, r.choice([0, 1, 1, 2]),
-                                         r.choice([0, 0, 1, 2, 3]), r.random() < 0.15))
+                self.events.append(Event(f"{prefix}event{i}", node, upstream,
+                                         r.choice([None, "keep", "raise", "clear"]),
+                                         r.choice([None, None, 1, 2]), r.choice([0, 1, 1, 2]), r.choice([0, 0, 1, 2, 3]), r.random() < 0.15))
         self.evidences += evidences
 
     def decision(self, evidences, depth):
@@ -167,12 +187,17 @@ class Model:
             lines.append(f"shell = 'cat {world}/{v.name}'" if v.by_shell else
                          "sql = \"select value from world where name = :name"
                          f" and 1 / (not fails)::int = 1\"\nargs = {{ name = '{v.name}' }}")
+            if v.max_age is not None:
+                lines.append(f"max_age = '{v.max_age}h'")
         for e in self.evidences:
             lines.append(f"[evidences.{e.name}]\ndefinition = \"{e.definition}\"")
         for e in self.events:
             lines.append(f"[events.{e.name}]\ndefinition = \"{text(e.node)}\"")
             lines.append("rrule = 'FREQ=HOURLY'\ndtstart = 2020-01-01T00:00:00Z" if e.recurrent else
-                         f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'")
+                         f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'" + (
+                             "" if e.max_gap is None else f"\nmax_gap = '{e.max_gap}h'"))
+            if e.on_unknown:
+                lines.append(f"on_unknown = '{e.on_unknown}'")
         return "\n".join(lines)
 
     def change_the_world(self, db, world):
@@ -196,8 +221,7 @@ class Model:
         evidences = [e for e in self.evidences if any(e in event.upstream for event in due)]
         variables = [v for v in self.variables if any(v in e.upstream for e in evidences)]
         for v in variables:
-            v.state = "failed" if v.fails else "done"
-            v.value = v.value if v.fails else v.world
+            v.compute(now)
             jobs[v.name] = (v.state, v.value if v.state == "done" else None, None)
         for e in evidences:
             e.evaluate()
@@ -232,8 +256,9 @@ def agree(cycles, tmp_path, seed, run_at):
     db.run("create table world (name text primary key, value jsonb, fails boolean)")
     cycles.load(model.definitions(world))
     cycles.due_again()
+    now = START
     for n in range(CYCLES):
-        now = START + n * HOUR
+        now += model.random.choice(STEPS) * HOUR
         model.change_the_world(db, world)
         jobs, signals = model.cycle(now)
         failed = any(state == "failed" for state, _, _ in jobs.values())

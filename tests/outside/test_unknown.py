@@ -76,7 +76,7 @@ def test_a_value_older_than_max_age_makes_its_evidence_unknown(world):
     world.run(9.5, w=5)
     state, reason, truth, error = world.job("e")
     assert (state, reason, truth) == ("skipped", "expired", None)
-    assert error == "stale: v (as of 2026-05-01 08:00:00+00)"
+    assert error == "stale: v (as of 2026-05-01T08:00:00Z)"
     assert world.db.all("select value, bool_value from tocsin.evidence") == [(False, False)]
     assert world.db.one("select value from tocsin.variable where name = 'v'") == 1
     world.run(10, v=2, w=1)
@@ -159,7 +159,7 @@ def test_show_and_explain_name_what_is_stale(world):
     assert (w["stale"], w["max_age"]) == (False, None)
     text = world.cycles.tocsin("explain", "x").stdout
     assert "its value as of 2026-05-01 08:00:00Z is stale: max_age is 1h" in text
-    assert "e is unknown: v > 0  skipped: stale: v (as of 2026-05-01 08:00:00+00)" in text
+    assert "e is unknown: v > 0  skipped: stale: v (as of 2026-05-01T08:00:00Z)" in text
     # As of now, which is long after.
     assert world.cycles.tocsin("show", "v", "--json").json()["stale"] is True
     assert world.cycles.tocsin("show", "w", "--json").json()["stale"] is False
@@ -204,7 +204,7 @@ def test_unknown_is_what_each_event_makes_of_it(world, first):
                "e = 'v > 0'; a = 'w > 0'", v="max_age = '1h'", w="")
     standing = {name: ("not_raising", "do_nothing", 0) for name in events}
     # Unknown twice, once missing and once stale, so that holds can fill up.
-    for at, v in ((8, None), (9, first), (10, first), (12, None), (13, None), (14, -first)):
+    for at, v in ((8, None), (9, first), (10, first), (12, None), (12.5, None), (13, -first)):
         world.run(at, w=1, **({} if v is None else {"v": v}))
         jobs = {name: rest for name, *rest in world.db.all("""
             select name, state, reason, truth, note from tocsin.job
@@ -274,6 +274,99 @@ def test_explain_names_what_is_missing(world):
     assert "  missing: f, for want of u (never computed)\n" in text
     note = world.db.one("select decided_by ->> 'note' from tocsin.signal order by run_id desc limit 1")
     assert note == explained["note"]
+
+
+# Gaps, and cycles of the past
+
+HELD = "[events.x]\ndefinition = 'e'\ninterval = '1h'\ntime_to_wait = '3h'"
+
+
+def note(world):
+    return world.db.one("select note from tocsin.job where kind = 'event' and run_id = %s",
+                        world.cycles.last())
+
+
+def test_a_gap_longer_than_three_intervals_begins_the_hold_afresh_and_says_so(world):
+    world.load(HELD, v="")
+    world.run(0, v=1).run(3, v=1)
+    assert (world.cycles.event("x"), note(world)) == (("not_raising", "do_nothing", 2), None)
+    world.run(6.5, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+    said = ("the hold of 2 begins afresh: the last evaluation, as of 2026-05-01T03:00:00Z, "
+            "is 3h30m ago, and max_gap is 3h")
+    assert note(world) == said and world.explain("x")["note"] == said
+    assert said in world.cycles.tocsin("explain", "x").stdout
+    world.run(7, v=1).run(8, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 3)
+    world.run(90, v=1)	# what raises goes on
+    assert world.cycles.event("x") == ("raising", "continue_raising", 1)
+
+
+def test_a_gap_is_told_in_the_log(world):
+    world.load(HELD, v="")
+    world.run(0, v=1)
+    world.db.run("update tocsin.event set next_call = '-infinity'")
+    r = world.cycles.run_at(instant(20))
+    assert "hold did not go on" in r.stderr and "event=x" in r.stderr
+
+
+def test_max_gap_is_the_users(world):
+    world.load(HELD + "\nmax_gap = '12h'", v="")
+    world.run(0, v=1).run(12, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 2)
+    world.run(24.5, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+
+
+def test_what_did_not_run_neither_counts_nor_resets(world):
+    world.load(HELD, v="")
+    world.run(0, v=1).run(1, v=1)
+    world.run(2)	# skipped
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 2)
+    assert world.db.one("select as_of::text from tocsin.event") == "2026-05-01 01:00:00+00"
+    world.run(4, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 3)
+
+
+def test_what_did_not_run_for_too_long_is_a_gap(world):
+    world.load(HELD, v="")
+    world.run(0, v=1).run(1, v=1).run(2).run(3).run(4).run(5, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+
+
+def test_an_instant_that_is_not_later_neither_counts_nor_resets(world):
+    world.load(HELD, v="")
+    world.run(5, v=1).run(5, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+    assert note(world) == ("not later than its last evaluation, as of 2026-05-01T05:00:00Z: "
+                           "the hold stays 1")
+    world.run(4, v=-1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+    world.run(6, v=1).run(3, v=1)
+    assert world.cycles.event("x") == ("not_raising", "do_nothing", 2)
+    world.run(7, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 3)
+    assert world.db.one("select as_of::text from tocsin.event") == "2026-05-01 07:00:00+00"
+    # The state follows the truth that was found, whenever that was true.
+    world.run(2, v=-1)
+    assert world.cycles.event("x") == ("not_raising", "stop_raising", 3)
+
+
+def test_an_event_without_holding_time_follows_its_truth_into_the_past(world):
+    world.load(EVENT, v="")
+    world.run(5, v=-1).run(4, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 0)
+    assert note(world) is None
+
+
+def test_a_changed_schedule_begins_with_any_instant(world):
+    world.load(HELD, v="")
+    world.run(50, v=1)
+    world.load(HELD.replace("1h", "30m"), v="")
+    assert world.cycles.event("x", "as_of") is None
+    for hour in (1, 1.5, 2, 2.5, 3, 3.5):
+        world.run(hour, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 6)
 
 
 def test_a_worker_decides_unknown_as_the_local_cycle_does(world, broker):
