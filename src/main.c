@@ -9,13 +9,14 @@
 #include <unistd.h>
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/cmd.h"
 #include "cli/exec_step.h"
 
 const struct command *const commands[] = { &cmd_init, &cmd_check, &cmd_load, &cmd_eval,
-	&cmd_cycle, &cmd_worker, &cmd_status, &cmd_show, &cmd_explain, &cmd_graph, &cmd_prune,
+	&cmd_cycle, &cmd_worker, &cmd_status, &cmd_show, &cmd_explain, &cmd_graph, &cmd_prune, &cmd_doctor,
 	&cmd_settings, NULL };
 
 static void
@@ -115,6 +116,8 @@ main(int argc, char **argv)
 		help_all(stderr);
 		return ERR_USAGE;
 	}
+	if (!strcmp(argv[1], "__failpoints"))
+		return flush_output(failpoint_list());
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("tocsin %s\n", PACKAGE_VERSION);
 		return flush_output(0);

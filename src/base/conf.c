@@ -44,6 +44,9 @@ const struct setting conf_settings[] = {
 	    "The role that a measuring session changes to before anything else."),
 	ADDRESS(broker_url, "amqp://guest:guest@127.0.0.1:5672//",
 	    "The message broker."),
+	OTHER(PATH, broker_ca, "", 0, 4000,
+	    "A file of the certificate authorities that are trusted for an amqps:// "
+	    "broker; empty: those of the system."),
 	ADDRESS(redis_url, "",
 	    "The Redis server."),
 	ADDRESS(result_backend, "",
@@ -80,6 +83,9 @@ const struct setting conf_settings[] = {
 	    "How long connecting to a server may take."),
 	OTHER(SPAN, statement_timeout, "60s", 10 * MS, DAY,
 	    "How long one statement on the books may take."),
+	OTHER(SPAN, database_timeout, "30s", 100 * MS, DAY,
+	    "How long the books may be silent while they owe an answer, before the "
+	    "connection counts as lost."),
 	OTHER(SIZE, max_value, "1MiB", KIB, 256 * MIB,
 	    "The largest value of a variable, as JSON."),
 	OTHER(SIZE, max_output, "4MiB", KIB, 1024 * MIB,
@@ -94,6 +100,14 @@ const struct setting conf_settings[] = {
 	    "How the log is written; auto: for people on a terminal, else logfmt."),
 };
 const size_t conf_count = sizeof conf_settings / sizeof conf_settings[0];
+
+/* What a program has made something of when it began: connections, consumers,
+ * processes, what it may run.  All else is looked up whenever it is needed. */
+static const char *const wait_for_restart[] = {
+	"database_url", "measuring_url", "measuring_role", "broker_url", "redis_url",
+	"result_backend", "queue", "executors", "processes", "heartbeat", "connect_timeout",
+	"statement_timeout", "database_timeout",
+};
 
 /* --- where values come from --- */
 
@@ -385,6 +399,35 @@ conf_free(struct conf *conf)
 	}
 	free(conf->where);
 	free(conf);
+}
+
+static bool
+waits_for_restart(const struct setting *s)
+{
+	for (size_t i = 0; i < sizeof wait_for_restart / sizeof wait_for_restart[0]; i++)
+		if (!strcmp(wait_for_restart[i], s->name))
+			return true;
+	return false;
+}
+
+void
+conf_take_changes(struct conf *conf, struct conf *fresh,
+    void (*each)(void *, const char *, bool), void *arg)
+{
+	for (size_t i = 0; i < conf_count; i++) {
+		const struct setting *s = &conf_settings[i];
+		bool waits = waits_for_restart(s);
+		char *where = conf->where[i];
+
+		if (setting_is_same(s, conf, fresh))
+			continue;
+		each(arg, s->name, waits);
+		if (waits)
+			continue;
+		setting_swap(s, conf, fresh);
+		conf->where[i] = fresh->where[i];
+		fresh->where[i] = where;
+	}
 }
 
 const char *

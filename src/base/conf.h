@@ -12,6 +12,7 @@
 #define BASE_CONF_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/clock.h"
@@ -23,19 +24,25 @@ struct err;
  * but may be empty. */
 struct conf {
 	char *database_url, *measuring_url, *measuring_role;
-	char *broker_url, *redis_url, *result_backend;
+	char *broker_url, *broker_ca, *redis_url, *result_backend;
 	char *queue, *agent, *shell;
 	struct setting_list executors, pass_environment;
 	int64_t concurrency, processes, delivery_attempts;
 	int64_t max_value, max_output;		/* bytes */
 	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
-	span connect_timeout, statement_timeout, delivery_backoff;
+	span connect_timeout, statement_timeout, database_timeout, delivery_backoff;
 	int log_level, log_format;		/* enum log_level, log_format */
 	char **where;		/* for each setting; NULL: the default */
 };
 
 struct conf *conf_new(void);
 void conf_free(struct conf *);		/* NULL is fine */
+
+/* Take from FRESH what may change while a program runs; EACH is told of every
+ * setting that differs, and whether it WAITS for a restart.  What a text or a
+ * list of CONF was belongs to FRESH afterwards. */
+void conf_take_changes(struct conf *, struct conf *fresh,
+    void (*each)(void *arg, const char *name, bool waits), void *arg);
 
 /* Where measuring connects: measuring_url, or database_url where it is empty. */
 const char *conf_measuring_url(const struct conf *);

@@ -1,12 +1,15 @@
 /* failpoint.c - do what TOCSIN_FAILPOINT says, where it says so. */
 #include "base/failpoint.h"
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifdef FAILPOINTS
+extern const char *const __start_failpoints[], *const __stop_failpoints[];
+
 enum { MAX = 16 };
 
 static struct {
@@ -14,6 +17,33 @@ static struct {
 	long at, passed, milliseconds;
 } points[MAX];
 static int count = -1;
+
+static void
+refuse(const char *what)
+{
+	fprintf(stderr, "tocsin: TOCSIN_FAILPOINT: there is no %s\n", what);
+	_exit(78);
+}
+
+static bool
+is_place(const char *name)
+{
+	for (const char *const *p = __start_failpoints; p < __stop_failpoints; p++)
+		if (!strcmp(*p, name))
+			return true;
+	return false;
+}
+
+static bool
+is_action(const char *name)
+{
+	static const char *const actions[] = { "kill", "stop", "exit", "delay", "error" };
+
+	for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+		if (!strcmp(actions[i], name))
+			return true;
+	return false;
+}
 
 static void
 read_points(void)
@@ -27,9 +57,13 @@ read_points(void)
 
 		m = strcspn(action, "@:,");
 		if (n >= sizeof points[0].name || m >= sizeof points[0].action)
-			continue;
+			refuse("so long a name");
 		memcpy(points[count].name, s, n);
 		memcpy(points[count].action, action, m);
+		if (!is_place(points[count].name))
+			refuse(points[count].name);
+		if (!is_action(points[count].action))
+			refuse(points[count].action);
 		for (const char *p = action + m; *p && *p != ','; p++) {
 			if (*p == '@')
 				points[count].at = strtol(p + 1, NULL, 10);
@@ -57,7 +91,7 @@ act(const char *action, long milliseconds)
 }
 
 bool
-failpoint(const char *name)
+failpoint_pass(const char *name)
 {
 	bool error = false;
 
@@ -69,6 +103,36 @@ failpoint(const char *name)
 			error |= act(points[i].action, points[i].milliseconds);
 	return error;
 }
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int
+failpoint_list(void)
+{
+	size_t n = (size_t)(__stop_failpoints - __start_failpoints);
+	const char **names = malloc(n * sizeof *names);
+
+	if (!names)
+		abort();
+	memcpy(names, __start_failpoints, n * sizeof *names);
+	qsort(names, n, sizeof *names, by_name);
+	for (size_t i = 0; i < n; i++)
+		if (!i || strcmp(names[i], names[i - 1]))
+			puts(names[i]);
+	free(names);
+	return 0;
+}
 #else
-typedef int nothing;		/* a translation unit may not be empty */
+#include <stdio.h>
+
+int
+failpoint_list(void)
+{
+	fputs("tocsin: built without --enable-failpoints\n", stderr);
+	return 1;
+}
 #endif

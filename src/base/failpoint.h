@@ -11,13 +11,23 @@
 #include <stdbool.h>
 
 #ifdef FAILPOINTS
-bool failpoint(const char *name);
+/* The names stand together in a section of the program, so that they can be
+ * listed; a name in TOCSIN_FAILPOINT that is none of them ends the program. */
+#define failpoint(name) ({ \
+	static const char *const place \
+	    __attribute__((section("failpoints"), used)) = "" name; \
+	failpoint_pass(place); })
+bool failpoint_pass(const char *name);
 #else
 static inline bool
 failpoint(const char *name)
 {
+	(void)name;
 	return false;
 }
 #endif
+
+/* Print the names; the exit status. */
+int failpoint_list(void);
 
 #endif

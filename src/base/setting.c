@@ -140,7 +140,7 @@ check_text(const struct setting *s, const char *text, struct err *err)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return err_set(err, "holds a control character (byte %u)",
 			    (unsigned char)*c);
-	if (s->type == SETTING_PATH && *text != '/')
+	if (s->type == SETTING_PATH && *text && *text != '/')
 		return err_set(err, "'%.60s' is not an absolute path", text);
 	return 0;
 }
@@ -252,5 +252,49 @@ setting_free(const struct setting *s, void *owner)
 		break;
 	default:
 		break;
+	}
+}
+
+bool
+setting_is_same(const struct setting *s, const void *owner, const void *other)
+{
+	switch (s->type) {
+	case SETTING_TEXT:
+	case SETTING_ADDRESS:
+	case SETTING_PATH:
+		return !strcmp(*AS(char *const, owner, s), *AS(char *const, other, s));
+	case SETTING_LIST:
+		return !strcmp(AS(const struct setting_list, owner, s)->text,
+		    AS(const struct setting_list, other, s)->text);
+	case SETTING_CHOICE:
+		return *AS(const int, owner, s) == *AS(const int, other, s);
+	default:
+		return *AS(const int64_t, owner, s) == *AS(const int64_t, other, s);
+	}
+}
+
+#define SWAP(type) do { \
+		type kept = *AS(type, owner, s); \
+		*AS(type, owner, s) = *AS(type, other, s); \
+		*AS(type, other, s) = kept; \
+	} while (0)
+
+void
+setting_swap(const struct setting *s, void *owner, void *other)
+{
+	switch (s->type) {
+	case SETTING_TEXT:
+	case SETTING_ADDRESS:
+	case SETTING_PATH:
+		SWAP(char *);
+		break;
+	case SETTING_LIST:
+		SWAP(struct setting_list);
+		break;
+	case SETTING_CHOICE:
+		SWAP(int);
+		break;
+	default:
+		SWAP(int64_t);
 	}
 }

@@ -5,6 +5,7 @@
 #ifndef BASE_SETTING_H
 #define BASE_SETTING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,8 @@ struct setting {
 int setting_read(const struct setting *, void *owner, const char *text, struct err *);
 /* The value as text, passwords as "***"; the caller frees. */
 char *setting_show(const struct setting *, const void *owner);
+bool setting_is_same(const struct setting *, const void *owner, const void *other);
+void setting_swap(const struct setting *, void *owner, void *other);
 void setting_free(const struct setting *, void *owner);		/* what the field holds */
 
 #endif

@@ -11,6 +11,7 @@
 
 struct conf;
 struct err;
+struct setting;
 
 struct opt {
 	const char *name;		/* "max-age" */
@@ -24,6 +25,11 @@ struct given {
 	const char *value;
 };
 
+struct flag {
+	const struct setting *setting;
+	const char *value;
+};
+
 struct call {
 	const struct command *command;
 	struct conf *conf;
@@ -31,6 +37,8 @@ struct call {
 	size_t n_arguments;
 	struct given *given;
 	size_t n_given;
+	struct flag *flags;		/* settings given as options */
+	size_t n_flags;
 };
 
 struct command {
@@ -47,7 +55,7 @@ struct command {
 	int (*failed)(int argc, char **argv, const struct err *);
 };
 
-extern const struct command cmd_check, cmd_cycle, cmd_eval, cmd_explain, cmd_graph,
+extern const struct command cmd_check, cmd_cycle, cmd_doctor, cmd_eval, cmd_explain, cmd_graph,
     cmd_init, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status,
     cmd_worker;
 extern const struct command *const commands[];	/* NULL at the end */
@@ -58,6 +66,8 @@ enum { ARGUMENTS_MANY = 100000 };
  * environment, then flags.  1: help was asked for and printed. */
 int opts_read(struct call *, int argc, char **argv, struct err *);
 void opts_done(struct call *);
+/* The settings, read anew from all their sources; NULL with ERR. */
+struct conf *opts_read_settings(const struct call *, struct err *);
 
 /* The last value given for an option, "" for a switch, NULL if not given. */
 const char *opts_get(const struct call *, const char *name);

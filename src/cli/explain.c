@@ -71,8 +71,8 @@ print_evidence(const json_t *e)
 	printf(": %s", member_shown(e, "definition"));
 	if (*member_text(e, "operator"))
 		printf(" %s %s", member_text(e, "operator"), member_shown(e, "operand"));
-	if (!member_null(e, "computed_at") && !member_null(e, "value") &&
-	    strcmp(member_text(e, "reason"), "expired") != 0)
+	if (*member_text(e, "operator") && !member_null(e, "computed_at") &&
+	    !member_null(e, "value") && strcmp(member_text(e, "reason"), "expired") != 0)
 		printf("  (the left side is %s)", member_value(e, "value", 120));
 	print_standing(e);
 	putchar('\n');
@@ -117,7 +117,9 @@ print_head(const json_t *x)
 		printf("  evaluated in cycle %s as of %s: its definition is ",
 		    member_text(x, "cycle"), member_time(x, "as_of"));
 		print_truth(x);
-		printf(", true %s times in a row\n", member_text(x, "hold"));
+		if (member_true(x, "truth") && member_number(x, "hold") > 1)
+			printf(", %lld times in a row", (long long)member_number(x, "hold"));
+		putchar('\n');
 	}
 	print_missing(x);
 	if (!member_null(x, "time_to_wait"))

@@ -20,7 +20,7 @@ static const struct opt common[] = {
 struct words {
 	VEC(struct given) given;
 	VEC(const char *) arguments;
-	VEC(struct given) settings;	/* opt is NULL; value "name=text" */
+	VEC(struct flag) flags;
 };
 
 static const struct opt *
@@ -133,6 +133,16 @@ value_of(const struct command *c, const char *name, size_t len, const char *equa
 	return 0;
 }
 
+/* What is a setting too counts as one, though a command lists it for its help. */
+static void
+keep(struct words *w, const struct opt *o, const struct setting *setting, const char *value)
+{
+	if (setting)
+		vec_push(&w->flags, ((struct flag){ setting, value }));
+	else
+		vec_push(&w->given, ((struct given){ o, value }));
+}
+
 static int
 read_long(const struct command *c, int argc, char **argv, int *i, struct words *w,
     struct err *err)
@@ -149,11 +159,7 @@ read_long(const struct command *c, int argc, char **argv, int *i, struct words *
 			return err_class(err, ERR_USAGE, "--%s takes no value", o->name);
 	} else if (value_of(c, name, len, equals, argc, argv, i, &value, err))
 		return -1;
-	if (!setting)
-		vec_push(&w->given, ((struct given){ o, value }));
-	else		/* a command may list it, for its help */
-		vec_push(&w->settings, ((struct given){ (const struct opt *)(const void *)setting,
-		    value }));
+	keep(w, o, setting, value);
 	return 0;
 }
 
@@ -175,7 +181,7 @@ read_short(const struct command *c, int argc, char **argv, int *i, struct words 
 		else if (o->value && value_of(c, o->name, strlen(o->name), NULL, argc, argv,
 		    i, &value, err))
 			return -1;
-		vec_push(&w->given, ((struct given){ o, value }));
+		keep(w, o, find_setting(o->name, strlen(o->name)), value);
 		if (o->value)
 			break;
 	}
@@ -221,14 +227,14 @@ check_count(const struct call *call, struct err *err)
 }
 
 static int
-set_flags(struct call *call, const struct words *w, struct err *err)
+set_flags(const struct call *call, struct conf *conf, struct err *err)
 {
-	for (size_t i = 0; i < w->settings.n; i++) {
-		const struct setting *s = (const void *)w->settings.at[i].opt;
+	for (size_t i = 0; i < call->n_flags; i++) {
+		const struct setting *s = call->flags[i].setting;
 		char *name = option_of(s), *where = xasprintf("--%s", name);
 		int rc;
 
-		rc = conf_set(call->conf, s->name, w->settings.at[i].value, where, err);
+		rc = conf_set(conf, s->name, call->flags[i].value, where, err);
 		free(where);
 		free(name);
 		if (rc) {
@@ -239,33 +245,39 @@ set_flags(struct call *call, const struct words *w, struct err *err)
 	return 0;
 }
 
+struct conf *
+opts_read_settings(const struct call *call, struct err *err)
+{
+	struct conf *conf = conf_new();
+
+	if (start_settings(conf, opts_get(call, "config"), err) || set_flags(call, conf, err)) {
+		conf_free(conf);
+		return NULL;
+	}
+	return conf;
+}
+
 int
 opts_read(struct call *call, int argc, char **argv, struct err *err)
 {
 	struct words w = { 0 };
-	int rc = -1;
+	int rc = read_words(call->command, argc, argv, &w, err);
 
-	call->conf = conf_new();
-	if (read_words(call->command, argc, argv, &w, err))
-		goto out;
 	call->given = w.given.at;
 	call->n_given = w.given.n;
+	call->flags = w.flags.at;
+	call->n_flags = w.flags.n;
 	call->arguments = w.arguments.at;
+	if (rc)
+		return -1;
 	call->n_arguments = w.arguments.n - 1;
-	w.given.at = NULL;
-	w.arguments.at = NULL;
 	if (opts_has(call, "help")) {
 		help_command(call->command, stdout);
-		rc = 1;
-	} else if (!check_count(call, err) &&
-	    !start_settings(call->conf, opts_get(call, "config"), err) &&
-	    !set_flags(call, &w, err))
-		rc = 0;
-out:
-	vec_done(&w.given);
-	vec_done(&w.arguments);
-	vec_done(&w.settings);
-	return rc;
+		return 1;
+	}
+	if (check_count(call, err) || !(call->conf = opts_read_settings(call, err)))
+		return -1;
+	return 0;
 }
 
 void
@@ -273,6 +285,7 @@ opts_done(struct call *call)
 {
 	conf_free(call->conf);
 	free(call->given);
+	free(call->flags);
 	free(call->arguments);
 }
 

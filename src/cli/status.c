@@ -131,6 +131,29 @@ print_running(const json_t *jobs)
 	table_free(t);
 }
 
+/* Done, but not at once: a worker was lost over it. */
+static void
+print_repeated(const json_t *jobs)
+{
+	static const char *const heads[] = { "done again", "kind", "attempts", "worker", NULL };
+	struct table *t;
+	size_t i;
+	json_t *j;
+
+	if (!json_array_size(jobs))
+		return;
+	t = table_new(heads);
+	json_array_foreach(jobs, i, j) {
+		table_cell(t, TERM_BOLD, member_text(j, "name"));
+		table_cell(t, TERM_PLAIN, member_text(j, "kind"));
+		table_cell(t, TERM_PLAIN, member_text(j, "attempts"));
+		table_cell(t, TERM_PLAIN, member_text(j, "worker"));
+	}
+	putchar('\n');
+	table_print(t, stdout);
+	table_free(t);
+}
+
 static void
 print_signals(const json_t *cycle)
 {
@@ -187,6 +210,7 @@ print_cycle(const json_t *c)
 		putchar('\n');
 	}
 	print_running(json_object_get(c, "running"));
+	print_repeated(json_object_get(c, "repeated"));
 	print_troubled(json_object_get(c, "troubled"));
 	print_signals(c);
 }

@@ -3,8 +3,11 @@
 #include <string.h>
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "cli/cmd.h"
+#include "engine/processes.h"
 #include "engine/serve.h"
 #include "exec/exec.h"
 
@@ -40,13 +43,77 @@ read_queues(char *text, struct queues *queues, struct err *err)
 	return 0;
 }
 
+/* --- while it runs --- */
+
+struct changes {
+	struct str taken, waiting;
+};
+
+static void
+note_change(void *arg, const char *name, bool waits)
+{
+	struct changes *changes = arg;
+	struct str *list = waits ? &changes->waiting : &changes->taken;
+
+	str_printf(list, "%s%s", list->len ? "," : "", name);
+}
+
+static bool
+read_again(struct call *call, struct changes *changes)
+{
+	struct err err;
+	struct conf *fresh = opts_read_settings(call, &err);
+
+	if (!fresh) {
+		log_error("the settings are wrong, the old ones stay", "error", err.message);
+		return false;
+	}
+	conf_take_changes(call->conf, fresh, note_change, changes);
+	conf_free(fresh);
+	log_setup((enum log_level)call->conf->log_level,
+	    (enum log_format)call->conf->log_format, 2);
+	return true;
+}
+
+static bool
+reload(void *arg)
+{
+	struct changes changes = { STR_INIT, STR_INIT };
+	bool good = read_again(arg, &changes);
+
+	if (good)
+		log_info("the settings are read again", "changed",
+		    changes.taken.len ? str_text(&changes.taken) : "none");
+	if (changes.waiting.len)
+		log_warn("settings have changed that wait for a restart",
+		    "settings", str_text(&changes.waiting));
+	str_done(&changes.taken);
+	str_done(&changes.waiting);
+	return good;
+}
+
+/* The parent tells of what is wrong; of what has changed the processes do. */
+static bool
+reload_quietly(void *arg)
+{
+	struct changes changes = { STR_INIT, STR_INIT };
+	bool good = read_again(arg, &changes);
+
+	str_done(&changes.taken);
+	str_done(&changes.waiting);
+	return good;
+}
+
 static int
 run(struct call *call, struct err *err)
 {
 	const char *list = opts_get(call, "queues");
 	char *text = xstrdup(list ? list : call->conf->queue);
-	struct serve_settings settings = { .conf = call->conf };
+	struct serve_settings settings = { .conf = call->conf, .reload = reload, .arg = call };
+	struct processes_settings processes = { .n = (int)call->conf->processes,
+		.reload = reload_quietly, .arg = call };
 	struct queues queues = { 0 };
+	bool serves = processes.n == 1;
 	int rc = -1;
 
 	settings.allowed[EXEC_SQL] = true;
@@ -59,7 +126,11 @@ run(struct call *call, struct err *err)
 	}
 	settings.queues = queues.at;
 	settings.n_queues = queues.n;
-	rc = worker_serve(&settings, err);
+	settings.one_of_many = !serves;
+	if (!serves)
+		rc = processes_run(&processes, &serves);
+	if (serves)
+		rc = worker_serve(&settings, err);
 out:
 	vec_done(&queues);
 	free(text);
@@ -68,6 +139,7 @@ out:
 
 static const struct opt options[] = {
 	{ "concurrency", 'c', "N", "how many measurements run at once (default: 8)" },
+	{ "processes", 0, "P", "how many processes do so (default: 1)" },
 	{ "queues", 'Q', "LIST", "the queues to work for (default: the setting queue)" },
 	{ "executors", 0, "LIST", "what may be run here (default: sql)" },
 	{ NULL, 0, NULL, NULL },
@@ -75,11 +147,13 @@ static const struct opt options[] = {
 
 const struct command cmd_worker = {
 	.name = "worker",
-	.synopsis = "[-c N] [-Q QUEUE,...] [--executors LIST]",
+	.synopsis = "[-c N] [--processes P] [-Q QUEUE,...] [--executors LIST]",
 	.summary = "work for cycles: measure, evaluate, decide",
 	.description = "Serves until SIGTERM or SIGINT: then it takes nothing more, gives what runs\n"
 	    "'grace' to end, hands the rest back and leaves with status 0. A second signal\n"
-	    "ends it at once. Servers that are away are waited for.",
+	    "ends it at once. SIGHUP reads the settings again. Servers that are away are\n"
+	    "waited for. With --processes one more process watches the others, and starts\n"
+	    "another for one that dies.",
 	.options = options,
 	.run = run,
 };

@@ -166,7 +166,7 @@ meet_open_cycle(PGconn *conn, const struct conf *conf, const struct cycle_reques
 	if (!found)
 		return 2;		/* it has just closed */
 	if (run->stalled) {
-		log_warn("cycle stands still, it is resumed", "run", log_number(run->id),
+		log_warn("cycle stands still, it is resumed", "cycle", log_number(run->id),
 		    "unsettled", log_number(run->unsettled));
 		return 1;
 	}

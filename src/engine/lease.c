@@ -40,7 +40,7 @@ static void
 lost_lease(struct worker *w, struct flight *f)
 {
 	log_warn("a job was given to another worker", "job", f->job.name,
-	    "run", log_number(f->job.key.run));
+	    "cycle", log_number(f->job.key.run));
 	flight_land(w, f);
 	publish_release(w, f->from);
 	flight_free(f);

@@ -4,7 +4,9 @@
  *
  * The books come first: they say which installation's messages are ours.  From
  * then on books and broker may come and go.  The first SIGTERM or SIGINT stops
- * the worker as engine/stop.c tells, the second ends it at once. */
+ * the worker as engine/stop.c tells, the second, or SIGQUIT, ends it at once.
+ * SIGHUP reads the settings again: everybody lends the one struct conf and looks
+ * into it when there is need, so what changes in it counts from then on. */
 #include "engine/serve.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -30,18 +32,6 @@ struct daemon {
 	bool failed;
 };
 
-static void
-signal_came(void *arg, int signum)
-{
-	struct daemon *d = arg;
-
-	d->signals++;
-	if (d->worker)
-		worker_stop(d->worker);
-}
-
-/* --- beginning --- */
-
 /* Enough for full batches and for all hands, little enough that slow variables
  * do not wait here while another worker is idle. */
 static uint16_t
@@ -49,6 +39,31 @@ prefetch(const struct conf *conf)
 {
 	return (uint16_t)(2 * conf->concurrency < 32 ? 32 : 2 * conf->concurrency);
 }
+
+static void
+take_changes(struct daemon *d)
+{
+	transport_amqp_prefetch(d->transport, prefetch(d->set->conf));
+	worker_take_changes(d->worker);
+	loop_nudge(d->loop);
+}
+
+static void
+signal_came(void *arg, int signum)
+{
+	struct daemon *d = arg;
+
+	if (signum == SIGHUP) {
+		if (d->set->reload(d->set->arg) && d->worker)
+			take_changes(d);
+		return;
+	}
+	d->signals += signum == SIGQUIT ? 2 : !d->signals || !d->set->one_of_many;
+	if (d->worker)
+		worker_stop(d->worker);
+}
+
+/* --- beginning --- */
 
 static void
 fail(struct daemon *d, const struct err *err)
@@ -123,20 +138,22 @@ serve_turn(void *arg)
 int
 worker_serve(const struct serve_settings *set, struct err *err)
 {
-	static const int signals[] = { SIGTERM, SIGINT };
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+	enum { SIGNALS = sizeof signals / sizeof signals[0] };
 	struct daemon d = { .set = set, .loop = loop_new(), .err = err };
-	struct loop_signal *watches[2];
+	struct loop_signal *watches[SIGNALS];
 
 	child_adopt_descendants();
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < SIGNALS; i++)
 		watches[i] = loop_on_signal(d.loop, signals[i], signal_came, &d);
+	loop_let_signals(signals, SIGNALS);
 	d.again = timer_new(d.loop, look_for_books, &d);
 	timer_start(d.again, 0);
 	loop_run(d.loop, serve_turn, &d);
 	if (d.worker)
 		worker_free(d.worker);
 	timer_free(d.again);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < SIGNALS; i++)
 		loop_signal_free(watches[i]);
 	loop_free(d.loop);
 	return d.rc;

@@ -14,9 +14,13 @@ struct serve_settings {
 	const char *const *queues;
 	size_t n_queues;
 	bool allowed[EXECUTOR_COUNT];
+	bool one_of_many;		/* see processes.c: only SIGQUIT ends it at once */
+	/* SIGHUP: change CONF in place.  False: nothing has changed. */
+	bool (*reload)(void *arg);
+	void *arg;
 };
 
-/* Returns 0 after SIGTERM or SIGINT.  Servers that are away are waited for;
+/* Returns 0 after SIGTERM, SIGINT or SIGQUIT.  Servers that are away are waited for;
  * -1 with ERR for what waiting does not mend. */
 int worker_serve(const struct serve_settings *, struct err *);
 

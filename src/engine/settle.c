@@ -13,6 +13,7 @@
  * simply settled again: the fences let nothing through twice. */
 #include "engine/worker.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
@@ -243,9 +244,49 @@ static void
 log_failure(const struct outcome *o)
 {
 	if (o->state == JOB_FAILED)
-		log_warn("a job failed", "run", log_number(o->key.run),
+		log_warn("a job failed", "cycle", log_number(o->key.run),
 		    "kind", kind_text(o->kind), "name", o->name,
-		    "reason", reason_text(o->reason), "error", o->error);
+		    "reason", reason_text(o->reason), "attempt", log_number(o->attempts),
+		    "error", o->error);
+}
+
+static const char *
+name_of(const struct settling *s, const struct moved *m)
+{
+	for (size_t i = 0; i < s->batch.n; i++) {
+		const struct outcome *o = &s->batch.at[i]->outcome;
+
+		if (o->key.run == m->key.run && o->key.id == m->key.id)
+			return o->name;
+	}
+	return "";
+}
+
+static void
+log_signal(const struct settling *s, const struct moved *m)
+{
+	if (m->after.action == RAISE || m->after.action == STOP_RAISING)
+		log_info("signal", "event", name_of(s, m), "signal",
+		    signal_text(m->after.action), "cycle", log_number(m->key.run));
+}
+
+static void
+log_hold(const struct settling *s, const struct moved *m)
+{
+	if (m->note)
+		log_warn("an event's hold did not go on", "event", name_of(s, m), "note",
+		    m->note, "cycle", log_number(m->key.run));
+}
+
+static void
+log_end(const struct run_end *end)
+{
+	char seconds[32];
+
+	snprintf(seconds, sizeof seconds, "%.3f", (double)end->took / SECOND);
+	log_info("cycle closed", "cycle", log_number(end->run), "state",
+	    run_state_text(end->state), "jobs", log_number(end->jobs),
+	    "failed", log_number(end->failed), "seconds", seconds);
 }
 
 static void
@@ -341,9 +382,6 @@ move(struct worker *w, const struct standing *st)
 			m.keep_schedule = true;
 			m.next_call = INSTANT_NEVER;
 		}
-		if (m.note)
-			log_warn("an event's hold did not go on", "run", log_number(st->key.run),
-			    "event", st->name, "note", m.note);
 		vec_push(&s->moved, m);
 	}
 	versions_release(w->versions, v);
@@ -406,15 +444,17 @@ tell(struct worker *w, const struct ended *ended)
 
 	for (size_t i = 0; i < s->batch.n; i++)
 		log_failure(&s->batch.at[i]->outcome);
+	for (size_t i = 0; i < s->moved.n && !w->set.run_changed; i++)
+		log_signal(s, &s->moved.at[i]);
+	for (size_t i = 0; i < s->moved.n; i++)
+		log_hold(s, &s->moved.at[i]);
 	for (size_t i = 0; i < ended->runs.n; i++) {
 		const struct run_end *end = &ended->runs.at[i];
 
 		if (w->set.run_changed)
 			w->set.run_changed(w->set.arg, end);
 		else if (end->unsettled == 0)
-			log_info("cycle closed", "run", log_number(end->run),
-			    "state", run_state_text(end->state),
-			    "failed", log_number(end->failed));
+			log_end(end);
 	}
 	if (ended->deliveries)
 		deliver_look_again(w);

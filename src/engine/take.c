@@ -251,6 +251,7 @@ start(struct flight *f)
 	o->kind = f->job.kind;
 	o->name = xstrdup(f->job.name);
 	o->fence = f->job.fence;
+	o->attempts = f->job.attempts;
 	o->truth = TRUTH_UNKNOWN;
 	if (!f->job.active) {
 		o->state = JOB_SKIPPED;

@@ -115,6 +115,16 @@ name_worker(struct worker *w)
 	    uuid_format(&uuid, text));
 }
 
+void
+worker_take_changes(struct worker *w)
+{
+	/* What is asked for now starts its clock with the answer. */
+	if (!w->renewing.n)
+		timer_start(w->renew, w->conf->lease / 3);
+	if (!w->sweep_asked)
+		timer_start(w->sweep, w->conf->sweep);
+}
+
 struct worker *
 worker_new(const struct worker_settings *settings)
 {

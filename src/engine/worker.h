@@ -101,6 +101,9 @@ void worker_turn(struct worker *);
 /* Nothing is claimed, running or unsettled, and nothing waits in the inbox. */
 bool worker_is_idle(const struct worker *);
 
+/* The settings have changed: clocks that run are set to what they say now. */
+void worker_take_changes(struct worker *);
+
 /* Take no more work; finish within grace what runs, and settle it; then kill
  * the rest and hand it back.  worker_turn() does all that. */
 void worker_stop(struct worker *);

@@ -73,6 +73,7 @@ pool_take(struct pool *pool)
 		.name = "tocsin measuring",
 		.role = *conf->measuring_role ? conf->measuring_role : NULL,
 		.connect_timeout = conf->connect_timeout,
+		.heartbeat = conf->heartbeat,
 	};
 
 	if (pool->idle.n)

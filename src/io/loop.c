@@ -4,6 +4,7 @@
  * close callback.  Each of our structs therefore frees itself there, and
  * loop_free() runs the loop until the last of them has gone. */
 #include "io/loop.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <uv.h>
 #include "base/mem.h"
@@ -215,4 +216,15 @@ loop_signal_free(struct loop_signal *s)
 {
 	if (s)
 		uv_close((uv_handle_t *)&s->uv, free_handle);
+}
+
+void
+loop_let_signals(const int *signums, size_t n)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < n; i++)
+		sigaddset(&set, signums[i]);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -7,6 +7,7 @@
 #define IO_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include "base/clock.h"
 
 struct err;
@@ -42,5 +43,7 @@ void watch_free(struct watch *);	/* NULL is fine */
 struct loop_signal *loop_on_signal(struct loop *, int signum,
     void (*came)(void *arg, int signum), void *arg);
 void loop_signal_free(struct loop_signal *);
+/* Unblock N of them: whoever started us may have blocked them until now. */
+void loop_let_signals(const int *signums, size_t n);
 
 #endif

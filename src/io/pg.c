@@ -56,7 +56,10 @@ struct pg {
 	PGconn *conn;
 	struct watch *watch;
 	int fd;				/* that the watch watches */
-	struct timer *deadline;		/* of connecting */
+	struct timer *deadline;		/* of connecting, then of the answer */
+	instant heard;			/* when the server last was (monotonic) */
+	bool listening;			/* the deadline runs, of an answer */
+	bool suspected;			/* silent for too long, it seems */
 	bool ready;			/* connected, in pipeline mode */
 	bool in_callback, freed;
 	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
@@ -135,7 +138,7 @@ forget_connection(struct pg *pg)
 	pg->fd = -1;
 	PQfinish(pg->conn);
 	pg->conn = NULL;
-	pg->ready = pg->doomed = false;
+	pg->ready = pg->doomed = pg->listening = pg->suspected = false;
 	pg->n_prepared = 0;
 }
 
@@ -204,10 +207,60 @@ break_with_message(struct pg *pg, const char *what)
 	pg_break(pg, &err);
 }
 
+/* --- deadlines --- */
+
+/* An answer is owed: from now on, unless one is awaited already. */
 static void
-connect_timed_out(void *arg)
+expect_answer(struct pg *pg)
 {
-	break_with_message(arg, "cannot connect to PostgreSQL in time");
+	if (pg->listening || !pg->set.answer_timeout)
+		return;
+	pg->listening = true;
+	pg->heard = clock_monotonic();
+	timer_start(pg->deadline, pg->set.answer_timeout);
+}
+
+static void
+hear(struct pg *pg)
+{
+	pg->heard = clock_monotonic();
+	pg->suspected = false;
+}
+
+/* The connection looks healthy, to us and perhaps to the kernel, but nobody
+ * answers.  If it was us who slept the answer lies in the socket: look there
+ * once before it is given up. */
+static void
+silent(struct pg *pg)
+{
+	span left = pg->heard + pg->set.answer_timeout - clock_monotonic();
+	char limit[INSTANT_TEXT];
+	struct err err;
+
+	pg->listening = pg->first != NULL;
+	if (!pg->listening)
+		return;
+	if (left > 0)
+		timer_start(pg->deadline, left);
+	else if (!pg->suspected) {
+		pg->suspected = true;
+		timer_start(pg->deadline, SECOND / 10);
+	} else {
+		err_class(&err, ERR_TEMPFAIL, "PostgreSQL has not answered for %s",
+		    clock_format_span(pg->set.answer_timeout, limit));
+		pg_break(pg, &err);
+	}
+}
+
+static void
+time_is_up(void *arg)
+{
+	struct pg *pg = arg;
+
+	if (pg->ready)
+		silent(pg);
+	else
+		break_with_message(pg, "cannot connect to PostgreSQL in time");
 }
 
 static void
@@ -507,6 +560,8 @@ work(struct pg *pg)
 			break_with_message(pg, "cannot send to PostgreSQL");
 			return;
 		}
+	if (pg->first)
+		expect_answer(pg);
 	more = PQflush(pg->conn);
 	if (more < 0) {
 		break_with_message(pg, "the connection to PostgreSQL is lost");
@@ -539,6 +594,8 @@ ready_for(void *arg, int events)
 		go_on_connecting(pg);
 		return;
 	}
+	if (events & WATCH_READ)
+		hear(pg);
 	if ((events & WATCH_READ) && !PQconsumeInput(pg->conn)) {
 		/* What had arrived before the end still counts, such as the
 		 * reason that the server gave. */
@@ -572,7 +629,7 @@ pg_new(struct loop *loop, const struct pg_settings *settings)
 	pg->loop = loop;
 	session_copy(&pg->set, settings);
 	pg->fd = -1;
-	pg->deadline = timer_new(loop, connect_timed_out, pg);
+	pg->deadline = timer_new(loop, time_is_up, pg);
 	return pg;
 }
 

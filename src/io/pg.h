@@ -9,8 +9,9 @@
  * limit; names are resolved on the loop.  When it breaks, every group under
  * way is answered with an error of class ERR_TEMPFAIL (whether it took effect
  * is then unknown), and the next group connects again: back-off is the
- * caller's.  COPY breaks it too (ERR_GIVEN).  Sessions run with TimeZone=UTC
- * and ISO dates. */
+ * caller's.  A server that owes an answer and is silent for too long counts as
+ * a broken connection.  COPY breaks it too (ERR_GIVEN).  Sessions run with
+ * TimeZone=UTC and ISO dates. */
 #ifndef IO_PG_H
 #define IO_PG_H
 
@@ -30,6 +31,9 @@ struct pg_settings {
 	const char *options;		/* more of libpq's options, or NULL */
 	span connect_timeout;
 	span statement_timeout;		/* of the server, 0: none */
+	span idle_timeout;		/* of the server in a transaction, 0: none */
+	span answer_timeout;		/* of silence, while an answer is owed; 0: none */
+	span heartbeat;			/* of TCP, see session.c; 0: the kernel's */
 };
 
 struct pg *pg_new(struct loop *, const struct pg_settings *);	/* copies all */
@@ -73,9 +77,10 @@ void pg_break(struct pg *, const struct err *);
 
 /* --- without a loop, for commands that ask and print --- */
 
-/* Both wait, at most the settings' connect_timeout for the connection. NULL
- * with ERR (ERR_TEMPFAIL).  The caller clears the result and finishes the
- * connection.  Any status but COMMAND_OK, TUPLES_OK is an error. */
+/* Both wait: for the connection at most the settings' connect_timeout, for an
+ * answer at most the answer_timeout longer than the server may take for a
+ * statement.  NULL with ERR (ERR_TEMPFAIL).  The caller clears the result and
+ * finishes the connection.  Any status but COMMAND_OK, TUPLES_OK is an error. */
 PGconn *pg_connect(const struct pg_settings *, struct err *);
 PGresult *pg_exec(PGconn *, const char *sql, int n, const char *const *params,
     struct err *);

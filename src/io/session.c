@@ -1,5 +1,14 @@
-/* session.c - how a session with PostgreSQL is opened. */
+/* session.c - how a session with PostgreSQL is opened.
+ *
+ * Either end may vanish without a word: a machine loses its power, a firewall
+ * forgets a connection.  So both kernels are told to ask after the other end:
+ * every HEARTBEAT when nothing moves, and nothing that was sent stays without
+ * an acknowledgement for longer than two.  Our end notices that it has to
+ * connect again, the server's that it has to give up what the session locked.
+ * What the user says in the address counts more. */
 #include "io/session.h"
+#include <libpq-events.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,26 +59,46 @@ session_options(const struct pg_settings *set)
 			str_putc(&s, '\\');
 		str_putc(&s, *c);
 	}
+	if (set->idle_timeout)
+		str_printf(&s, " -c idle_in_transaction_session_timeout=%lld",
+		    (long long)(set->idle_timeout / 1000));
+	if (set->heartbeat) {
+		long long beat = (long long)((set->heartbeat + SECOND - 1) / SECOND);
+
+		str_printf(&s, " -c tcp_keepalives_idle=%lld -c tcp_keepalives_interval=%lld"
+		    " -c tcp_keepalives_count=2 -c tcp_user_timeout=%lld", beat, beat,
+		    (long long)(set->heartbeat / 500));
+	}
 	if (set->options)
 		str_printf(&s, " %s", set->options);
 	return str_take(&s);
 }
 
+static void
+format_seconds(char buf[16], span length)
+{
+	snprintf(buf, 16, "%lld", (long long)((length + SECOND - 1) / SECOND));
+}
+
+/* What stands before dbname, the address, is overridden by it, what stands
+ * behind it overrides. */
 static PGconn *
 start(const struct pg_settings *set, const char *hostaddr, bool wait)
 {
-	char *options = session_options(set), timeout[16];
-	const char *keys[] = { "dbname", "fallback_application_name", "options",
-		"connect_timeout", "client_encoding",
-		hostaddr ? "hostaddr" : NULL, NULL };
-	const char *values[] = { set->conninfo, set->name, options,
+	char *options = session_options(set), timeout[16], beat[16], user_timeout[24];
+	const char *keys[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout", "dbname", "fallback_application_name", "options",
+		"connect_timeout", "client_encoding", hostaddr ? "hostaddr" : NULL, NULL };
+	const char *values[] = { beat, beat, "2", user_timeout, set->conninfo, set->name, options,
 		timeout, "UTF8", hostaddr, NULL };
+	const int own = set->heartbeat ? 0 : 4;
 	PGconn *conn;
 
-	snprintf(timeout, sizeof timeout, "%lld",
-	    (long long)((set->connect_timeout + SECOND - 1) / SECOND));
-	conn = wait ? PQconnectdbParams(keys, values, 1)
-	    : PQconnectStartParams(keys, values, 1);
+	format_seconds(timeout, set->connect_timeout);
+	format_seconds(beat, set->heartbeat);
+	snprintf(user_timeout, sizeof user_timeout, "%lld", (long long)(set->heartbeat / 500));
+	conn = wait ? PQconnectdbParams(keys + own, values + own, 1)
+	    : PQconnectStartParams(keys + own, values + own, 1);
 	free(options);
 	return conn;
 }
@@ -137,6 +166,73 @@ is_conninfo(const char *text)
 	return options != NULL;
 }
 
+/* --- the deadline of pg_exec(), kept with the connection --- */
+
+static int
+forget_limit(PGEventId id, void *info, void *arg)
+{
+	if (id == PGEVT_CONNDESTROY)
+		free(PQinstanceData(((PGEventConnDestroy *)info)->conn, forget_limit));
+	return 1;
+}
+
+static void
+limit_answers(PGconn *conn, span limit)
+{
+	span *kept = xcalloc(1, sizeof *kept);
+
+	*kept = limit;
+	if (!PQregisterEventProc(conn, forget_limit, "tocsin", NULL) ||
+	    !PQsetInstanceData(conn, forget_limit, kept))
+		free(kept);
+}
+
+/* Wait until the answer is there; -1: it has not come in time. */
+static int
+await_answer(PGconn *conn, const span *limit)
+{
+	instant began = clock_monotonic();
+
+	while (PQisBusy(conn)) {
+		struct pollfd fd = { .fd = PQsocket(conn), .events = POLLIN };
+		span left = limit ? began + *limit - clock_monotonic() : SECOND;
+
+		if (left <= 0)
+			return -1;
+		if (PQflush(conn) > 0)
+			fd.events |= POLLOUT;
+		poll(&fd, 1, left > SECOND ? 1000 : (int)(left / 1000) + 1);
+		if (fd.revents && !PQconsumeInput(conn))
+			break;		/* the result says so */
+	}
+	return 0;
+}
+
+/* As PQexec(): the last result counts, unless one before it is an error. */
+static PGresult *
+last_result(PGconn *conn, const span *limit, bool *late)
+{
+	PGresult *last = NULL, *r;
+
+	for (;;) {
+		if ((*late = await_answer(conn, limit)))
+			break;
+		if (!(r = PQgetResult(conn)))
+			break;
+		if (PQresultStatus(r) == PGRES_COPY_IN || PQresultStatus(r) == PGRES_COPY_OUT) {
+			PQclear(last);
+			return r;	/* an error to the caller; more of it comes for ever */
+		}
+		if (last && PQresultStatus(last) == PGRES_FATAL_ERROR)
+			PQclear(r);
+		else {
+			PQclear(last);
+			last = r;
+		}
+	}
+	return last;
+}
+
 PGconn *
 pg_connect(const struct pg_settings *settings, struct err *err)
 {
@@ -145,6 +241,8 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 
 	session_copy(&set, settings);
 	conn = start(&set, NULL, true);
+	if (conn && set.answer_timeout)
+		limit_answers(conn, set.statement_timeout + set.answer_timeout);
 	if (conn && PQstatus(conn) != CONNECTION_OK) {
 		char *text = one_line(PQerrorMessage(conn));
 
@@ -161,12 +259,25 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 PGresult *
 pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
 {
-	PGresult *r = n ? PQexecParams(conn, sql, n, NULL, params, NULL, NULL, 0)
-	    : PQexec(conn, sql);
-	ExecStatusType status = PQresultStatus(r);
+	const span *limit = PQinstanceData(conn, forget_limit);
+	bool late = false;
+	PGresult *r = NULL;
+	ExecStatusType status;
 	const char *primary, *state;
 	char *text;
 
+	if (n ? PQsendQueryParams(conn, sql, n, NULL, params, NULL, NULL, 0)
+	    : PQsendQuery(conn, sql))
+		r = last_result(conn, limit, &late);
+	status = PQresultStatus(r);
+	if (late) {
+		char buf[INSTANT_TEXT];
+
+		PQclear(r);
+		err_class(err, ERR_TEMPFAIL, "PostgreSQL has not answered for %s",
+		    clock_format_span(*limit, buf));
+		return NULL;
+	}
 	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
 		return r;
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);

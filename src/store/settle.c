@@ -138,7 +138,7 @@ static const char read_early[] =
 
 static const char read_standings[] =
     "select j.run_id, j.id, j.version, e.id, e.state, e.action, e.hold,"
-    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth, e.name,"
+    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth,"
     " coalesce(e.as_of, '-infinity')"
     " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
     " join tocsin.job j using (run_id, id)"
@@ -283,8 +283,7 @@ read_standing_rows(const PGresult *r, struct settled *s)
 		st.dtstart = row_instant(r, i, 8);
 		st.as_of = row_instant(r, i, 9);
 		st.truth = row_truth(r, i, 10);
-		snprintf(st.name, sizeof st.name, "%s", PQgetvalue(r, i, 11));
-		st.before.as_of = row_instant(r, i, 12);
+		st.before.as_of = row_instant(r, i, 11);
 		vec_push(&s->standings, st);
 	}
 }
@@ -370,7 +369,8 @@ static const char count_runs[] =
     "   case when r.failed + c.failed > 0 then 'DONE_WITH_ERRORS' else 'DONE' end"
     "  when r.failed + c.failed > 0 then 'ERRORED' else r.state end"
     " from unnest($1::bigint[], $2::integer[], $3::integer[]) c (id, settled, failed)"
-    " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed";
+    " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed, r.jobs,"
+    "  (extract(epoch from clock_timestamp() - r.created_at) * 1000000)::bigint";
 
 static void
 say_fired(struct pg *pg, const struct job_key *fired, size_t n)
@@ -469,7 +469,8 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 	for (int i = 0; i < PQntuples(runs); i++) {
 		struct run_end end = { row_number(runs, i, 0),
 			(enum run_state)run_state_find(PQgetvalue(runs, i, 1)),
-			(int)row_number(runs, i, 2), (int)row_number(runs, i, 3) };
+			(int)row_number(runs, i, 2), (int)row_number(runs, i, 3),
+			(int)row_number(runs, i, 4), row_number(runs, i, 5) };
 
 		vec_push(&ended->runs, end);
 	}

@@ -26,6 +26,7 @@ struct outcome {
 	char *value;			/* JSON text, or NULL */
 	enum truth truth;
 	char *note;			/* what else there is to say, or NULL */
+	int attempts;			/* how often it was claimed; 0: never */
 };
 void outcome_done(struct outcome *);
 
@@ -46,7 +47,6 @@ struct standing {
 	struct job_key key;
 	int64_t version;
 	int event;			/* its id */
-	char name[64];
 	struct event_standing before;
 	bool same_schedule;		/* as when the run was planned */
 	instant dtstart, as_of;
@@ -93,7 +93,8 @@ struct fired_jobs {
 struct run_end {
 	int64_t run;
 	enum run_state state;
-	int unsettled, failed;
+	int unsettled, failed, jobs;
+	span took;			/* since it was planned */
 };
 struct ended {
 	struct fired_jobs fired;

@@ -12,7 +12,8 @@ store_settings(const struct conf *conf)
 {
 	return (struct pg_settings){ .conninfo = conf->database_url, .name = "tocsin",
 		.connect_timeout = conf->connect_timeout,
-		.statement_timeout = conf->statement_timeout };
+		.statement_timeout = conf->statement_timeout,
+		.answer_timeout = conf->database_timeout, .heartbeat = conf->heartbeat };
 }
 
 /* The engine's statements start from some keys and look up each row by its
@@ -27,6 +28,9 @@ store_engine_settings(const struct conf *conf)
 	settings.options = "-c enable_hashjoin=off -c enable_mergejoin=off"
 	    " -c enable_seqscan=off -c join_collapse_limit=1 -c from_collapse_limit=1"
 	    " -c plan_cache_mode=force_generic_plan -c jit=off";
+	/* What a worker that has vanished had locked in the middle of a settling
+	 * is free again. */
+	settings.idle_timeout = conf->database_timeout;
 	return settings;
 }
 

@@ -83,8 +83,8 @@ sweep_read(const struct pg_answer *answer, struct swept *swept)
 		o.fence = (int)row_number(r, i, 4);
 		o.state = JOB_FAILED;
 		o.reason = REASON_LOST;
-		o.error = xasprintf("its worker was lost %d times while it ran",
-		    (int)row_number(r, i, 5));
+		o.attempts = (int)row_number(r, i, 5);
+		o.error = xasprintf("its worker was lost %d times while it ran", o.attempts);
 		o.truth = TRUTH_UNKNOWN;
 		vec_push(&swept->lost, o);
 	}

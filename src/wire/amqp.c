@@ -157,6 +157,7 @@ connection(struct line *line, struct err *err)
 	span heartbeat = w->conf->heartbeat;
 	struct amqp_settings settings = { .url = w->conf->broker_url, .name = w->name,
 		.connect_timeout = w->conf->connect_timeout,
+		.ca_file = w->conf->broker_ca,
 		.heartbeat = heartbeat < 2 * SECOND ? 2 * SECOND : heartbeat };
 
 	return amqp_new(w->loop, &settings, &events, line, err);
@@ -231,6 +232,8 @@ trouble(struct transport *transport)
 		return &w->out.err;
 	if (w->blocked)
 		return &w->blocked_err;
+	if (w->refusing)
+		return &w->refused_err;
 	if (w->out.queue_failed)
 		return &w->out.queue_err;
 	if (w->consumes && w->in.failed)
@@ -317,6 +320,12 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 fail:
 	wire_free(&w->transport);
 	return NULL;
+}
+
+void
+transport_amqp_prefetch(struct transport *transport, uint16_t prefetch)
+{
+	consume_change_prefetch((struct wire *)transport, prefetch);
 }
 
 bool

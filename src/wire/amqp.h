@@ -35,6 +35,9 @@ struct amqp_wire {
 struct transport *transport_amqp(struct loop *, const struct conf *,
     const struct amqp_wire *, struct err *);
 
+/* As many unacknowledged messages from now on. */
+void transport_amqp_prefetch(struct transport *, uint16_t);
+
 /* Has the publishing connection ever been ready? */
 bool transport_amqp_connected(const struct transport *);
 

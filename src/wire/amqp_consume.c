@@ -29,6 +29,26 @@ consume_queue_known(struct wire *w, struct wire_queue *q)
 		amqp_consume(w->in.amqp, WORK, &consumer);
 }
 
+/* It counts for consumers that begin after it: ours begin again. */
+void
+consume_change_prefetch(struct wire *w, uint16_t prefetch)
+{
+	if (w->prefetch == prefetch)
+		return;
+	w->prefetch = prefetch;
+	if (!w->in.up || w->closing)
+		return;
+	amqp_qos(w->in.amqp, WORK, prefetch);
+	for (size_t i = 0; i < w->in.queues.n; i++) {
+		struct wire_queue *q = w->in.queues.at[i];
+
+		if (q->state != QUEUE_KNOWN)
+			continue;	/* it will begin when it is */
+		amqp_cancel(w->in.amqp, WORK, q->name);
+		consume_queue_known(w, q);
+	}
+}
+
 static struct wire_queue *
 queue_of(struct wire *w, amqp_bytes_t consumer)
 {

@@ -98,6 +98,9 @@ struct wire {
 	bool blocked;
 	struct err blocked_err;
 	span unblocked_at;
+	const struct wire_queue *refusing;	/* a queue that takes no more, NULL: none */
+	struct err refused_err;
+	span refused_at;
 	/* In: */
 	unsigned epoch;			/* of the consuming channel */
 	FIFO(struct message *) arrived;
@@ -136,6 +139,7 @@ void publish_free(struct wire *);
 /* amqp_consume.c */
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
+void consume_change_prefetch(struct wire *, uint16_t prefetch);
 void consume_cancelled(struct wire *, amqp_bytes_t consumer);
 void consume_delivered(struct wire *, const struct amqp_delivery *);
 void consume_lost(struct wire *);	/* deliveries of before are the broker's again */

@@ -140,6 +140,32 @@ publish_begin(struct wire *w)
 
 /* --- what becomes of it --- */
 
+/* A nack.  A queue that refuses many messages is told of once. */
+static void
+refused(struct wire *w, struct wire_queue *q)
+{
+	q->held = true;
+	timer_start(w->out.again, AFTER_NACK);
+	w->refused_at = clock_monotonic();
+	if (w->refusing == q)
+		return;
+	w->refusing = q;
+	err_class(&w->refused_err, ERR_TEMPFAIL, "the broker refuses messages for queue %.100s, "
+	    "which may have reached its x-max-length", q->name);
+	log_warn("the broker refuses messages, trying again", "queue", q->name,
+	    "error", w->refused_err.message);
+}
+
+/* The broker may confirm what came before after it has refused what came behind. */
+static void
+taken(struct wire *w, const struct parcel *p)
+{
+	if (w->refusing != p->queue || p->sent_at < w->refused_at)
+		return;
+	w->refusing = NULL;
+	log_info("the broker takes messages again", "queue", p->queue->name);
+}
+
 void
 publish_confirmed(struct wire *w, uint64_t tag, bool multiple, bool ack)
 {
@@ -153,10 +179,10 @@ publish_confirmed(struct wire *w, uint64_t tag, bool multiple, bool ack)
 
 		if (p->settled)
 			continue;
-		if (!ack) {
-			p->queue->held = true;
-			timer_start(w->out.again, AFTER_NACK);
-		}
+		if (ack)
+			taken(w, p);
+		else
+			refused(w, p->queue);
 		end_parcel(p, ack && !p->returned);
 	}
 	while (!fifo_is_empty(&w->sent) && fifo_first(&w->sent)->settled) {
@@ -207,6 +233,7 @@ publish_lost(struct wire *w)
 {
 	timer_stop(w->deadline);
 	w->blocked = false;
+	w->refusing = NULL;
 	while (!fifo_is_empty(&w->sent)) {
 		struct parcel *p = fifo_first(&w->sent);
 

@@ -11,12 +11,15 @@ sys.dont_write_bytecode = True
 
 import harness  # noqa: E402
 
+pytest_plugins = ["faults"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the tests marked 'long' too")
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
     if config.getoption("--long"):
         return
     for item in items:

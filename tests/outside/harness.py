@@ -16,6 +16,7 @@ conftest.py hands these out as fixtures:
 """
 
 import ctypes
+import itertools
 import json
 import os
 import re
@@ -66,6 +67,9 @@ def definitions(directory, text, name="definitions.toml"):
 # Servers
 
 
+vhost_numbers = itertools.count()
+
+
 class Sandbox:
     """contrib/sandbox in a directory of its own, or in one that is there."""
 
@@ -78,7 +82,7 @@ class Sandbox:
         self.directory = directory or os.path.join(self.parent, "sandbox")
         self._env = None
         self._vhosts = []
-        self._vhosts_made = 0
+        self._vhosts_made = []
 
     def _call(self, verb, *args, check=True):
         done = subprocess.run(
@@ -127,13 +131,16 @@ class Sandbox:
         """A virtual host that nobody has used.  They are made in batches, for
         each call of rabbitmqctl costs most of a second."""
         if not self._vhosts:
-            first = self._vhosts_made
-            self._vhosts_made += 8
-            self._vhosts = [f"test-{os.getpid()}-{n}" for n in range(first, self._vhosts_made)]
+            self._vhosts = [f"test-{os.getpid()}-{next(vhost_numbers)}" for _ in range(8)]
+            self._vhosts_made += self._vhosts
             self._eval(f'rabbit_vhost:add(<<"{vhost}">>, <<"test">>), '
                        f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"{vhost}">>, '
                        '<<".*">>, <<".*">>, <<".*">>, <<"test">>)' for vhost in self._vhosts)
         return self._vhosts.pop(0)
+
+    def lost_vhosts(self, but):
+        """The broker has none any more, BUT this one."""
+        self._vhosts, self._vhosts_made = [], [but]
 
     def _eval(self, calls):
         self.rabbitmqctl("eval", ", ".join(calls) + ".")
@@ -143,8 +150,8 @@ class Sandbox:
             self._call("down")
             shutil.rmtree(self.parent)
         elif self._vhosts_made:
-            self._eval(f'rabbit_vhost:delete(<<"test-{os.getpid()}-{n}">>, <<"test">>)'
-                       for n in range(self._vhosts_made))
+            self._eval(f'rabbit_vhost:delete(<<"{vhost}">>, <<"test">>)'
+                       for vhost in self._vhosts_made)
 
 
 class Database:

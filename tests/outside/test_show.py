@@ -109,7 +109,7 @@ def test_show_an_event(seen, tocsin):
     assert v["uses"] == "low, lost" and v["used by"] == "buy"
     j = tocsin("show", "reorder", "--json").json()
     assert set(j) == {"kind", "name", "active", "agent", "priority", "state", "action", "hold",
-                      "next_call", "cycle", "evaluated_at", "definition", "version", "hash",
+                      "next_call", "cycle", "evaluated_at", "as_of", "definition", "version", "hash",
                       "loaded_at", "loaded_by", "uses", "used_by", "signals", "history"}
     assert "signal         raise in cycle 1" in tocsin("show", "low").stdout
 
@@ -161,7 +161,7 @@ def test_explain_before_the_first_cycle(shop, tocsin):
 
 def test_explain_is_a_tree_down_to_the_values(seen, tocsin):
     text = tocsin("explain", "reorder").stdout
-    assert re.search(r"evaluated in cycle 1 as of \S+ \S+: its definition is true, true 1 times in a row",
+    assert re.search(r"evaluated in cycle 1 as of \S+ \S+: its definition is true\n",
                      text), text
     assert "holding time 2h, evaluated every 1h\n" in text
     assert re.search(r"^  \|- low is true: stock < 5  \(the left side is 3\)\n"
@@ -176,7 +176,7 @@ def test_explain_as_json_keeps_its_shape(seen, tocsin):
     assert set(j) == {"event", "description", "definition", "agent", "active", "state", "action",
                       "hold", "interval", "time_to_wait", "rrule", "next_call", "evaluated_at",
                       "cycle", "as_of", "job", "reason", "error", "truth", "signal", "evidences",
-                      "on_unknown", "note", "missing"}
+                      "max_gap", "on_unknown", "note", "missing"}
     assert (j["truth"], j["signal"], j["state"], j["cycle"]) == (True, None, "not_raising", 1)
     assert [(e["name"], e["truth"], e["state"]) for e in j["evidences"]] == [
         ("lost", None, "skipped"), ("low", True, "done")]

@@ -98,7 +98,7 @@ def test_status_as_json_keeps_its_shape(shop, tocsin):
                             "description"}
     assert (raising["event"], raising["priority"], raising["action"]) == ("reorder", 2, "raise")
     c = tocsin("status", 1, "--json").json()
-    assert set(c) == set(cycle) | {"counts", "troubled", "running", "signals", "deliveries"}
+    assert set(c) == set(cycle) | {"counts", "troubled", "repeated", "running", "signals", "deliveries"}
     assert c["counts"] == {"variable": {"done": 1, "failed": 1}, "evidence": {"done": 1, "skipped": 1},
                            "event": {"done": 1, "skipped": 1}}
     assert [(t["name"], t["state"], t["reason"]) for t in c["troubled"]] == [

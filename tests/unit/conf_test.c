@@ -359,6 +359,72 @@ measuring_follows_the_books_unless_told_otherwise(void **state)
 	conf_free(conf);
 }
 
+struct seen {
+	char taken[200], waiting[200];
+};
+
+static void
+see(void *arg, const char *name, bool waits)
+{
+	struct seen *seen = arg;
+	char *list = waits ? seen->waiting : seen->taken;
+
+	strcat(strcat(list, " "), name);
+}
+
+static void
+give(struct conf *conf, const char *key, const char *text)
+{
+	struct err err;
+
+	assert_int_equal(conf_set(conf, key, text, "here", &err), 0);
+}
+
+static void
+what_changes_is_taken_over_and_what_waits_is_named(void **state)
+{
+	struct conf *conf = conf_new(), *fresh = conf_new();
+	struct seen seen = { "", "" };
+	const char *database = conf->database_url;
+
+	give(conf, "shell", "/bin/bash");
+	give(conf, "lease", "7s");
+	give(fresh, "lease", "7s");
+	give(fresh, "grace", "9s");
+	give(fresh, "log_level", "debug");
+	give(fresh, "pass_environment", "ONE,TWO");
+	give(fresh, "database_url", "host=other password=a");
+	give(fresh, "executors", "sql");
+	give(fresh, "processes", "3");
+	conf_take_changes(conf, fresh, see, &seen);
+	conf_free(fresh);
+	assert_string_equal(seen.taken, " pass_environment shell grace log_level");
+	assert_string_equal(seen.waiting, " database_url processes executors");
+	assert_string_equal(conf->shell, "/bin/sh");
+	assert_string_equal(conf_where(conf, setting("shell")), "default");
+	assert_true(conf->grace == 9 * SECOND && conf->lease == 7 * SECOND);
+	assert_int_equal(conf->log_level, LEVEL_DEBUG);
+	assert_string_equal(conf->pass_environment.at[1], "TWO");
+	assert_string_equal(conf_where(conf, setting("grace")), "here");
+	assert_ptr_equal(conf->database_url, database);
+	assert_int_equal(conf->processes, 1);
+	conf_free(conf);
+}
+
+static void
+a_password_alone_is_a_change(void **state)
+{
+	struct conf *conf = conf_new(), *fresh = conf_new();
+	struct seen seen = { "", "" };
+
+	give(conf, "broker_url", "amqp://u:one@h/");
+	give(fresh, "broker_url", "amqp://u:two@h/");
+	conf_take_changes(conf, fresh, see, &seen);
+	assert_string_equal(seen.waiting, " broker_url");
+	conf_free(fresh);
+	conf_free(conf);
+}
+
 int
 main(void)
 {
@@ -375,6 +441,8 @@ main(void)
 		cmocka_unit_test(passwords_become_known_to_the_log),
 		cmocka_unit_test(passwords_are_found_wherever_they_stand),
 		cmocka_unit_test(measuring_follows_the_books_unless_told_otherwise),
+		cmocka_unit_test(what_changes_is_taken_over_and_what_waits_is_named),
+		cmocka_unit_test(a_password_alone_is_a_change),
 	};
 
 	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
