@@ -369,6 +369,22 @@ def test_a_changed_schedule_begins_with_any_instant(world):
     assert world.cycles.event("x") == ("raising", "raise", 6)
 
 
+def test_a_cycle_planned_before_the_schedule_changed_leaves_the_hold_alone(world):
+    world.load(HELD, v="")
+    world.run(50, v=1)
+    world.cycles.load("[variables.v]\nsql = \"select 1 from (select pg_advisory_lock(7)) l\"")
+    holder = world.db.connect()
+    holder.cursor().execute("select pg_advisory_lock(7)")
+    world.cycles.due_again()
+    cycle = world.cycles.spawn("--at", instant(51), "--force")
+    world.cycles.wait_for_job("v", "running")
+    world.load(HELD.replace("1h", "30m"), v="")
+    holder.close()
+    cycle.wait()
+    assert world.job("x")[:2] == ("done", "ok")
+    assert world.cycles.event("x", "hold") == 0 and world.cycles.event("x", "as_of") is None
+
+
 def test_a_worker_decides_unknown_as_the_local_cycle_does(world, broker):
     world.load("[events.x]\ndefinition = 'e'\non_unknown = 'raise'", v="max_age = '1h'")
     world.run(8, v=-1)
