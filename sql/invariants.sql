@@ -158,7 +158,8 @@ select * from (
       from tocsin.signal s join tocsin.version v on v.id = s.version
      where s.run_id >= :since and v.body ->> 'rrule' is null) x
  where action = 'raise' and before in ('raise', 'continue_raising')
-    or action <> 'raise' and (before = 'stop_raising' or before is null and :since = 0);
+    or action <> 'raise' and (before = 'stop_raising' or before is null and :since = 0
+       and exists (select from tocsin.run where id = 1));	-- else the first ones are pruned
 
 --: a signal has the deliveries that were planned, and none else
 select coalesce(p.run_id, d.run_id), coalesce(p.event, d.event), p.name, d.reaction
