@@ -104,7 +104,7 @@ const size_t conf_count = sizeof conf_settings / sizeof conf_settings[0];
 /* What a program has made something of when it began: connections, consumers,
  * processes, what it may run.  All else is looked up whenever it is needed. */
 static const char *const wait_for_restart[] = {
-	"database_url", "measuring_url", "measuring_role", "broker_url", "redis_url",
+	"database_url", "measuring_url", "measuring_role", "broker_url", "broker_ca", "redis_url",
 	"result_backend", "queue", "executors", "processes", "heartbeat", "connect_timeout",
 	"statement_timeout", "database_timeout",
 };

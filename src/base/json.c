@@ -2,7 +2,11 @@
  *
  * We write JSON ourselves because jansson writes 0.1 with seventeen digits, and
  * because its writer recurses.  Ours keeps the open arrays and objects on a
- * stack of its own. */
+ * stack of its own.
+ *
+ * PostgreSQL's jsonb makes an integer of 1e+22, and one of 1e+300 that nobody
+ * can read.  What is written for the books has all digits of a large real, and
+ * a fraction: that is kept. */
 #include "base/json.h"
 #include <stdbool.h>
 #include <stdio.h>
@@ -45,7 +49,7 @@ open_container(const json_t *v, bool sorted)
 }
 
 static void
-append_scalar(struct str *out, const json_t *v)
+append_scalar(struct str *out, const json_t *v, bool for_books)
 {
 	char buf[JSON_REAL_TEXT];
 
@@ -57,7 +61,8 @@ append_scalar(struct str *out, const json_t *v)
 		str_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		break;
 	case JSON_REAL:
-		str_puts(out, json_format_real(json_real_value(v), buf));
+		str_puts(out, for_books ? json_real_for_books(json_real_value(v), buf)
+		    : json_format_real(json_real_value(v), buf));
 		break;
 	case JSON_TRUE:
 		str_puts(out, "true");
@@ -91,7 +96,7 @@ next_member(struct str *out, struct open *o)
 }
 
 static void
-append(struct str *out, const json_t *v, bool sorted)
+append(struct str *out, const json_t *v, bool sorted, bool for_books)
 {
 	VEC(struct open) stack = { 0 };
 
@@ -100,7 +105,7 @@ append(struct str *out, const json_t *v, bool sorted)
 			str_putc(out, json_is_array(v) ? '[' : '{');
 			vec_push(&stack, open_container(v, sorted));
 		} else
-			append_scalar(out, v);
+			append_scalar(out, v, for_books);
 		for (v = NULL; stack.n > 0; stack.n--) {
 			struct open *o = &stack.at[stack.n - 1];
 
@@ -120,14 +125,23 @@ json_canonical(const json_t *v)
 {
 	struct str s = STR_INIT;
 
-	append(&s, v, true);
+	append(&s, v, true, false);
+	return str_take(&s);
+}
+
+char *
+json_for_books(const json_t *v)
+{
+	struct str s = STR_INIT;
+
+	append(&s, v, true, true);
 	return str_take(&s);
 }
 
 void
 json_append(struct str *out, const json_t *v)
 {
-	append(out, v, false);
+	append(out, v, false, true);
 }
 
 void
@@ -166,6 +180,15 @@ json_format_real(double x, char buf[JSON_REAL_TEXT])
 	}
 	if (!strpbrk(buf, ".en"))	/* "inf" and "nan" are no integers either */
 		strcat(buf, ".0");
+	return buf;
+}
+
+const char *
+json_real_for_books(double x, char buf[JSON_REAL_TEXT])
+{
+	json_format_real(x, buf);
+	if (strstr(buf, "e+"))
+		snprintf(buf, JSON_REAL_TEXT, "%.1f", x);
 	return buf;
 }
 

@@ -16,15 +16,21 @@ struct str;
  * Equal values have equal texts.  The caller frees. */
 char *json_canonical(const json_t *);
 
+/* The same, but every real is one that jsonb keeps as a real: 1e+22 has all its
+ * digits.  The caller frees. */
+char *json_for_books(const json_t *);
+
 /* The same, added to S, but the keys in the order they have. */
 void json_append(struct str *, const json_t *);
 /* TEXT as a string in JSON, quotes included; a byte that is no UTF-8 becomes
  * U+FFFD. */
 void json_append_text(struct str *, const char *text, size_t len);
 
-#define JSON_REAL_TEXT 32
+#define JSON_REAL_TEXT 320
 /* The shortest text that reads back as the same real: "0.1".  Returns BUF. */
 const char *json_format_real(double, char buf[JSON_REAL_TEXT]);
+/* One that jsonb keeps as a real: "10000000000000000000000.0". */
+const char *json_real_for_books(double, char buf[JSON_REAL_TEXT]);
 
 /* Any JSON value, alone in TEXT; a key that is there twice is an error.  A new
  * reference, or NULL with ERR at its line and column. */

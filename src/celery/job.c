@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
 #include "base/str.h"
@@ -36,6 +37,8 @@ void
 celery_job_done(struct celery_job *job)
 {
 	vec_done(&job->jobs);
+	free(job->event);
+	free(job->reaction);
 }
 
 char *
@@ -45,6 +48,19 @@ celery_job_id(const struct uuid *installation, int64_t run, int job, char out[UU
 	int n = snprintf(name, sizeof name, "%" PRId64 "/%d", run, job);
 	struct uuid id = uuid_v5(installation, name, (size_t)n);
 
+	uuid_format(&id, out);
+	return out;
+}
+
+char *
+celery_delivery_id(const struct uuid *installation, int64_t run, const char *event,
+    const char *reaction, char out[UUID_TEXT])
+{
+	/* Their names hold no slash: it is nobody else's. */
+	char *name = xasprintf("%" PRId64 "/%s/%s", run, event, reaction);
+	struct uuid id = uuid_v5(installation, name, strlen(name));
+
+	free(name);
 	uuid_format(&id, out);
 	return out;
 }
@@ -65,11 +81,30 @@ add_kwargs(struct str *s, const struct celery_job *job, const char *names)
 {
 	char uuid[UUID_TEXT];
 
-	str_printf(s, "{\"installation\": \"%s\", \"run\": %" PRId64 ", \"jobs\": [",
+	str_printf(s, "{\"installation\": \"%s\", \"run\": %" PRId64 ", ",
 	    uuid_format(&job->installation, uuid), job->run);
+	if (job->task == TASK_REACTION) {
+		str_puts(s, "\"event\": ");
+		json_append_text(s, job->event, strlen(job->event));
+		str_puts(s, ", \"reaction\": ");
+		json_append_text(s, job->reaction, strlen(job->reaction));
+		str_putc(s, '}');
+		return;
+	}
+	str_puts(s, "\"jobs\": [");
 	for (size_t i = 0; i < job->jobs.n; i++)
 		str_printf(s, "%s%d", i ? ", " : "", job->jobs.at[i]);
 	str_printf(s, "], \"names\": %s}", names);
+}
+
+static char *
+task_id(const struct celery_job *job, char out[UUID_TEXT])
+{
+	if (job->task == TASK_REACTION)
+		return celery_delivery_id(&job->installation, job->run, job->event,
+		    job->reaction, out);
+	return celery_job_id(&job->installation, job->run, job->jobs.n ? job->jobs.at[0] : -1,
+	    out);
 }
 
 void
@@ -81,12 +116,14 @@ celery_job_encode(const struct celery_job *job, const char *const *names, size_t
 	struct celery_message m;
 
 	celery_message_init(&m);
-	add_names(&said, names, n);
+	if (job->task == TASK_REACTION)
+		add_names(&said, (const char *const[]){ job->event, job->reaction }, 2);
+	else
+		add_names(&said, names, n);
 	add_kwargs(&kwargs, job, str_text(&said));
 	celery_repr(&shown, (struct raw){ str_text(&said), said.len }, true, CELERY_REPR_MAX);
 	m.task = celery_task_name(job->task);
-	m.id = celery_job_id(&job->installation, job->run,
-	    job->jobs.n ? job->jobs.at[0] : -1, id);
+	m.id = task_id(job, id);
 	m.root_id = celery_job_id(&job->installation, job->run, -1, run);
 	m.argsrepr = str_text(&shown);
 	m.origin = origin;
@@ -139,6 +176,20 @@ read_jobs(struct celery_job *job, struct raw v, struct refusal *refusal)
 }
 
 static int
+read_name(char **name, struct raw v, const char *what, struct refusal *refusal)
+{
+	struct str text = STR_INIT;
+
+	if (raw_kind(v) != '"' || v.len > CELERY_EVENT_MAX + 2 || v.len <= 2 || *name ||
+	    !raw_string(v, &text)) {
+		str_done(&text);
+		return refuse(refusal, REFUSED_KWARGS, "'%s' is no name", what);
+	}
+	*name = str_take(&text);
+	return 0;
+}
+
+static int
 read_member(struct celery_job *job, struct raw key, struct raw v, struct refusal *refusal)
 {
 	if (raw_is(key, "installation"))
@@ -148,10 +199,29 @@ read_member(struct celery_job *job, struct raw key, struct raw v, struct refusal
 		    wrong(refusal, "'run' is no run's number") : 0;
 	if (raw_is(key, "jobs"))
 		return read_jobs(job, v, refusal);
+	if (raw_is(key, "event"))
+		return read_name(&job->event, v, "event", refusal);
+	if (raw_is(key, "reaction"))
+		return read_name(&job->reaction, v, "reaction", refusal);
 	if (raw_is(key, "names"))	/* for people */
 		return raw_kind(v) == '[' ? 0 : wrong(refusal, "'names' is no array");
 	return refuse(refusal, REFUSED_KWARGS, "an unknown member %.*s",
 	    (int)(key.len < 60 ? key.len : 60), key.text);
+}
+
+/* What it is about: jobs, a delivery, or the run itself. */
+static int
+check_matter(const struct celery_job *job, struct refusal *refusal)
+{
+	if (job->task == TASK_REACTION && (!job->event || !job->reaction))
+		return wrong(refusal, "'event' or 'reaction' is missing");
+	if (job->task != TASK_REACTION && (job->event || job->reaction))
+		return wrong(refusal, "'event' and 'reaction' are of a tocsin.reaction");
+	if (job->jobs.n && job->task >= TASK_REACTION)
+		return wrong(refusal, "a reaction or a cycle has no jobs");
+	if (!job->jobs.n && job->task < TASK_REACTION)
+		return wrong(refusal, "'jobs' is empty");
+	return 0;
 }
 
 static int
@@ -193,7 +263,5 @@ celery_job_decode(struct celery_job *job, const struct celery_message *m,
 	}
 	if (!has_installation || job->run < 1)
 		return wrong(refusal, "'installation' or 'run' is missing");
-	if ((job->jobs.n > 0) == (job->task == TASK_CYCLE))
-		return wrong(refusal, job->jobs.n ? "a cycle has no jobs" : "'jobs' is empty");
-	return 0;
+	return check_matter(job, refusal);
 }

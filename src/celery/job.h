@@ -30,12 +30,16 @@ int celery_task_find(const char *name);		/* or -1 */
 #define CELERY_JOBS_MAX 10000			/* in one message */
 #define CELERY_NAMES_MAX 5			/* more are not said */
 
-/* kwargs: {"installation": uuid, "run": n, "jobs": [n, ...], "names": [...]}. */
+#define CELERY_EVENT_MAX 255			/* bytes of its name, and of a reaction's */
+
+/* kwargs: {"installation": uuid, "run": n, "jobs": [n, ...], "names": [...]};
+ * of a reaction, {"installation": uuid, "run": n, "event": s, "reaction": s}. */
 struct celery_job {
 	enum celery_task task;
 	struct uuid installation;
 	int64_t run;
-	VEC(int) jobs;				/* one or more; none of a cycle */
+	VEC(int) jobs;				/* one or more; none of a cycle, a reaction */
+	char *event, *reaction;			/* of a reaction; else NULL */
 };
 
 void celery_job_done(struct celery_job *);
@@ -44,7 +48,11 @@ void celery_job_done(struct celery_job *);
  * again is known.  Job -1 stands for the run itself.  Returns OUT. */
 char *celery_job_id(const struct uuid *installation, int64_t run, int job, char out[UUID_TEXT]);
 
-/* Its id is that of its first job, its root the run's.  NAMES (N of them, of
+/* The same of a delivery. */
+char *celery_delivery_id(const struct uuid *installation, int64_t run, const char *event,
+    const char *reaction, char out[UUID_TEXT]);
+
+/* Its id is that of its first job or of its delivery, its root the run's.  NAMES (N of them, of
  * the jobs, may be none) and ORIGIN ("gen<pid>@<host>") are for people. */
 void celery_job_encode(const struct celery_job *, const char *const *names, size_t n,
     const char *origin, struct celery_envelope *);

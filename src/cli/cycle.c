@@ -111,7 +111,7 @@ run(struct call *call, struct err *err)
 	const char **events = xcalloc(call->n_given + 1, sizeof *events);
 	struct progress *bar = NULL;
 	struct run_row row = { 0 };
-	bool local = opts_has(call, "local");
+	bool local = opts_has(call, "local"), waits = local || opts_has(call, "wait");
 	enum cycle_end end;
 	int rc = -1;
 
@@ -128,12 +128,13 @@ run(struct call *call, struct err *err)
 		q.arg = bar;
 	}
 	rc = local ? cycle_run_local(call->conf, &q, &row, &end, err) :
-	    cycle_run_remote(call->conf, &q, opts_has(call, "wait"), &row, &end, err);
+	    cycle_run_remote(call->conf, &q, waits, &row, &end, err);
 	progress_end(bar);
 	if (!rc) {
 		if (!opts_has(call, "quiet"))
 			print_end(call, &row, end);
-		rc = end != CYCLE_BUSY && row.state == RUN_DONE_WITH_ERRORS;
+		/* who does not wait fares the same however quick the workers are */
+		rc = waits && end != CYCLE_BUSY && row.state == RUN_DONE_WITH_ERRORS;
 	}
 out:
 	free(events);

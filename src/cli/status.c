@@ -60,6 +60,49 @@ print_raising(const json_t *raising)
 }
 
 static void
+why_it_waits(struct table *t, const json_t *d)
+{
+	const char *why = member_text(d, "why");
+	bool shell = !member_null(d, "needs");
+
+	if (!strcmp(why, "older"))
+		table_cell(t, TERM_PLAIN, "waits for an older one");
+	else if (!strcmp(why, "unclaimed"))
+		table_cell(t, TERM_RED, shell ?
+		    "no worker may run it: start one with --executors shell" :
+		    "no worker takes it: start one");
+	else if (!strcmp(why, "retry"))
+		table_cell(t, TERM_YELLOW, member_time(d, "due_at"));
+	else
+		table_cell(t, TERM_PLAIN, "is due");
+	table_cell(t, TERM_PLAIN, member_text(d, "error"));
+}
+
+static void
+print_waiting(const json_t *waiting)
+{
+	static const char *const heads[] = { "waiting", "event", "signal", "cycle", "attempts",
+		"for", "error", NULL };
+	struct table *t;
+	size_t i;
+	json_t *d;
+
+	if (!json_array_size(waiting))
+		return;
+	t = table_new(heads);
+	json_array_foreach(waiting, i, d) {
+		table_cell(t, TERM_BOLD, member_text(d, "reaction"));
+		table_cell(t, TERM_PLAIN, member_text(d, "event"));
+		table_cell(t, TERM_PLAIN, member_text(d, "signal"));
+		table_cell(t, TERM_PLAIN, member_text(d, "cycle"));
+		table_cell(t, TERM_PLAIN, member_text(d, "attempts"));
+		why_it_waits(t, d);
+	}
+	table_print(t, stdout);
+	table_free(t);
+}
+
+static void
 print_status(const json_t *s)
 {
 	const json_t *d = json_object_get(s, "definitions"), *q = json_object_get(s, "deliveries");
@@ -78,10 +121,7 @@ print_status(const json_t *s)
 		printf("\ndeliveries: %lld pending, %lld being sent, %lld failed lately\n",
 		    (long long)member_number(q, "pending"), (long long)member_number(q, "sending"),
 		    (long long)member_number(q, "failed"));
-	if (member_number(q, "unclaimed"))
-		printf("%lld deliveries wait: nobody here may run them "
-		    "(a worker needs --executors sql,shell)\n",
-		    (long long)member_number(q, "unclaimed"));
+	print_waiting(json_object_get(q, "waiting"));
 }
 
 static void

@@ -7,17 +7,17 @@
  *
  * An agent is a worker that takes nothing.  It may die anywhere: a run that was
  * never sent, or only in part, stands still, and is sent by the next agent that
- * finds it so, or by the workers' sweep.  Where a run that had been sent stands
- * still, the sweep decides what to send again, so that an agent that comes every
- * minute to workers that are away does not fill the queue. */
+ * finds it so, or by the workers' sweep.  What to send of a run that stands still
+ * the sweep decides in either case, so that an agent that comes every minute to
+ * workers that are away does not fill the queue. */
 #include "engine/cycle.h"
 #include <inttypes.h>
 #include <signal.h>
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/failpoint.h"
-#include "engine/lease.h"
 #include "engine/publish.h"
+#include "engine/sweep.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -151,7 +151,8 @@ agent_turn(void *arg)
 
 	settle_finished(w);		/* what the sweep has found lost */
 	publish_unsent(w);
-	if (a->sweeping && !w->sweep_asked && worker_is_idle(w)) {
+	if (a->sweeping && sweep_is_over(w->sweeping) && sweep_has_seen_all(w->sweeping) &&
+	    worker_is_idle(w)) {
 		a->sweeping = false;
 		first_messages_sent(a, true);
 	}
@@ -165,18 +166,18 @@ agent_turn(void *arg)
 /* --- birth --- */
 
 static void
-send_first(struct agent *a, const struct fired_jobs *jobs)
+send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
 {
-	a->sweeping = a->run->state != RUN_CREATED;
+	a->sweeping = resumed;
 	if (a->sweeping)
-		lease_sweep(a->worker);
+		sweep_begin(a->worker);
 	else
 		publish_jobs(a->worker, jobs->at, jobs->n, first_messages_sent, a);
 }
 
 static int
 live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
-    const struct fired_jobs *jobs)
+    const struct fired_jobs *jobs, bool resumed)
 {
 	struct loop *loop = loop_new();
 	struct worker_settings settings = { .loop = loop, .conf = conf, .only_run = a->run->id };
@@ -191,7 +192,7 @@ live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
 	term = loop_on_signal(loop, SIGTERM, stop, a);
 	interrupt = loop_on_signal(loop, SIGINT, stop, a);
 	timer_start(a->look, LOOK);
-	send_first(a, jobs);
+	send_first(a, jobs, resumed);
 	loop_nudge(loop);
 	loop_run(loop, agent_turn, a);
 	worker_free(a->worker);
@@ -224,7 +225,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
 		goto out;
 	PQfinish(conn);
 	conn = NULL;
-	rc = live(conf, &agent, &wire, &jobs);
+	rc = live(conf, &agent, &wire, &jobs, *end == CYCLE_RESUMED);
 out:
 	fired_jobs_done(&jobs);
 	PQfinish(conn);

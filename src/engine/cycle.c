@@ -13,8 +13,8 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "engine/lease.h"
 #include "engine/publish.h"
+#include "engine/sweep.h"
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
@@ -211,7 +211,7 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 		.err = err };
 	struct loop *loop = loop_new();
 	struct worker_settings settings = { .loop = loop, .conf = conf,
-		.transport = transport_local(loop), .only_run = run->id,
+		.transport = transport_local(loop), .only_run = run->id, .delivers = true,
 		.run_changed = run_changed, .arg = &life };
 	struct loop_signal *term, *interrupt;
 
@@ -225,7 +225,7 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	/* Of a cycle that is resumed all jobs may have been running. */
 	if (!life.closed) {
 		publish_jobs(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
-		lease_sweep(life.worker);
+		sweep_begin(life.worker);
 	}
 	loop_nudge(loop);
 	loop_run(loop, cycle_turn, &life);

@@ -69,7 +69,7 @@ decide_evidence(const struct version *version, const struct claimed *job, struct
 	} else {
 		out->state = JOB_DONE;
 		out->reason = REASON_OK;
-		out->value = json_canonical(value);
+		out->value = json_for_books(value);
 		out->truth = truth ? TRUTH_TRUE : TRUTH_FALSE;
 	}
 	json_decref(value);

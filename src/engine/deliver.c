@@ -1,15 +1,24 @@
-/* deliver.c - attempt the deliveries that are due.
+/* deliver.c - attempt deliveries.
  *
- * A run does not wait for them.  A delivery is claimed for a lease, attempted,
- * and settled under its fence; what fails is due again later, until its
- * attempts are used up.  Between an attempt and its record lies the one moment
- * in which a crash makes a second attempt, with the same key. */
+ * A run does not wait for them.  A message names one; it is claimed for a lease,
+ * attempted, and settled under its fence; what fails is due again later, until
+ * its attempts are used up.  Between an attempt and its record lies the one
+ * moment in which a crash makes a second attempt, with the same key.
+ *
+ * The message is acknowledged as soon as the claim is committed: from there on
+ * the lease guards the delivery, and an attempt that takes long keeps no place
+ * in the prefetch window from a variable.  Nor does one that must wait: while all
+ * hands are busy its message is acknowledged at once and the delivery stays
+ * pending, and when a hand is free we look into the books for what is due.  So we
+ * do at the start and with each sweep, for a message may be lost, or may have
+ * come to somebody who may not run it. */
 #include "engine/worker.h"
 #include <stdlib.h>
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "engine/publish.h"
 #include "io/loop.h"
 #include "io/pg.h"
 #include "react/react.h"
@@ -27,9 +36,12 @@ struct errand {
 struct delivering {
 	struct worker *worker;
 	VEC(struct errand *) errands;
+	VEC(struct message *) messages;	/* not claimed yet */
+	VEC(struct message *) claiming;	/* of the claim under way */
 	bool look;			/* there may be some that are due */
 	bool asked;			/* a claim is under way */
 	size_t recording;		/* ends under way */
+	VEC(struct errand *) handing;	/* back, under way */
 };
 
 struct delivering *
@@ -38,7 +50,7 @@ delivering_new(struct worker *w)
 	struct delivering *d = xcalloc(1, sizeof *d);
 
 	d->worker = w;
-	d->look = true;
+	d->look = w->set.delivers;
 	return d;
 }
 
@@ -57,7 +69,12 @@ delivering_free(struct delivering *d)
 {
 	for (size_t i = 0; i < d->errands.n; i++)
 		errand_free(d->errands.at[i]);
+	for (size_t i = 0; i < d->handing.n; i++)
+		errand_free(d->handing.at[i]);
 	vec_done(&d->errands);
+	vec_done(&d->handing);
+	vec_done(&d->messages);		/* they are the transport's, which has gone */
+	vec_done(&d->claiming);
 	free(d);
 }
 
@@ -66,21 +83,19 @@ deliver_is_idle(const struct worker *w)
 {
 	const struct delivering *d = w->delivering;
 
-	return !d->look && !d->asked && !d->errands.n && !d->recording;
-}
-
-bool
-deliver_is_under_way(const struct worker *w)
-{
-	const struct delivering *d = w->delivering;
-
-	return d->asked || d->errands.n || d->recording;
+	return !d->look && !d->asked && !d->messages.n && !d->errands.n && !d->recording;
 }
 
 void
 deliver_look_again(struct worker *w)
 {
-	w->delivering->look = true;
+	w->delivering->look = w->set.delivers;
+}
+
+void
+deliver_take(struct worker *w, struct message *m)
+{
+	vec_push(&w->delivering->messages, m);
 }
 
 static void
@@ -139,7 +154,7 @@ over(struct errand *e, const char *error)
 			d->errands.at[i] = d->errands.at[--d->errands.n];
 			break;
 		}
-	d->look = true;
+	deliver_look_again(w);		/* for one that had to wait for this, or for a hand */
 	errand_free(e);
 }
 
@@ -202,7 +217,8 @@ versions_answered(void *arg, const struct pg_answer *answer)
 	versions_read(w->versions, answer);
 	for (size_t i = 0; i < d->errands.n; i++)
 		versions_add_missing(w->versions, d->errands.at[i]->row.version);
-	begin_errands(w);
+	if (!w->stopping)
+		begin_errands(w);
 }
 
 /* The definitions of errands that have none yet; false: all have. */
@@ -226,17 +242,35 @@ ask_versions(struct worker *w)
 	return any;
 }
 
+/* --- claiming --- */
+
+static void
+forget_claim(struct worker *w, bool again)
+{
+	struct delivering *d = w->delivering;
+
+	for (size_t i = 0; i < d->claiming.n; i++)
+		if (again)
+			vec_push(&d->messages, d->claiming.at[i]);
+		else
+			publish_release(w, d->claiming.at[i]);
+	d->claiming.n = 0;
+}
+
 static void
 claim_answered(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 	struct delivering *d = w->delivering;
+	bool by_message = d->claiming.n > 0;
 	struct due_delivery *due;
 	size_t n;
 
 	d->asked = false;
+	forget_claim(w, answer->err);
 	if (answer->err) {
-		d->look = true;
+		if (!by_message)
+			deliver_look_again(w);
 		worker_note_trouble(w, "claiming deliveries", answer->err);
 		return;
 	}
@@ -249,7 +283,46 @@ claim_answered(void *arg, const struct pg_answer *answer)
 		vec_push(&d->errands, e);
 	}
 	free(due);
-	d->look |= n > 0;
+	if (!by_message && n)
+		deliver_look_again(w);
+}
+
+static void
+claim(struct worker *w, size_t hands)
+{
+	struct delivering *d = w->delivering;
+	struct delivery_claim claim = { w->name, w->conf->lease, w->set.allowed[EXEC_SHELL] };
+	VEC(struct delivery_key) keys = { 0 };
+
+	d->asked = true;
+	/* What waits in the books is older than what a message has just said. */
+	while (!d->look && d->messages.n && keys.n < hands) {
+		struct message *m = d->messages.at[--d->messages.n];
+
+		vec_push(&keys, ((struct delivery_key){ m->run, m->event, m->reaction }));
+		vec_push(&d->claiming, m);
+	}
+	if (keys.n)
+		delivery_say_claim(w->claims, &claim, keys.at, keys.n);
+	else {
+		d->look = false;
+		delivery_say_lost(w->claims, (int)w->conf->delivery_attempts);
+		delivery_say_claim_due(w->claims, &claim, (int)hands);
+	}
+	pg_ask(w->claims, claim_answered, w);
+	vec_done(&keys);
+}
+
+/* Those for which there is no hand. */
+static void
+let_messages_go(struct worker *w)
+{
+	struct delivering *d = w->delivering;
+
+	while (d->messages.n) {
+		publish_release(w, d->messages.at[--d->messages.n]);
+		deliver_look_again(w);
+	}
 }
 
 void
@@ -257,12 +330,61 @@ deliver_due(struct worker *w)
 {
 	struct delivering *d = w->delivering;
 
-	if (d->asked || w->waiting || ask_versions(w) || !d->look || d->errands.n >= AT_ONCE)
+	if (d->asked || w->waiting || ask_versions(w))
 		return;
-	d->look = false;
-	d->asked = true;
-	delivery_say_claim(w->claims, (int)(AT_ONCE - d->errands.n),
-	    w->set.allowed[EXEC_SHELL], w->name, w->conf->lease,
-	    (int)w->conf->delivery_attempts);
-	pg_ask(w->claims, claim_answered, w);
+	if (d->errands.n >= AT_ONCE)
+		let_messages_go(w);
+	else if (d->messages.n || d->look)
+		claim(w, AT_ONCE - d->errands.n);
+}
+
+/* --- stopping --- */
+
+static void
+handed_back(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+	struct delivering *d = w->delivering;
+	struct delivery_keys keys = { 0 };
+
+	for (size_t i = 0; i < d->handing.n; i++)
+		errand_free(d->handing.at[i]);
+	d->handing.n = 0;
+	if (answer->err) {		/* their leases run out */
+		worker_note_trouble(w, "handing back deliveries", answer->err);
+		return;
+	}
+	delivery_read_keys(answer->results[0], &keys);
+	publish_deliveries(w, &keys);
+	delivery_keys_done(&keys);
+}
+
+bool
+deliver_stop(struct worker *w, bool over)
+{
+	struct delivering *d = w->delivering;
+	VEC(const struct due_delivery *) rows = { 0 };
+	size_t kept = 0;
+
+	if (d->asked || d->handing.n)
+		return false;
+	for (size_t i = 0; i < d->errands.n; i++) {
+		struct errand *e = d->errands.at[i];
+
+		if (e->attempt && !over) {
+			d->errands.at[kept++] = e;
+			continue;
+		}
+		react_kill(e->attempt);
+		e->attempt = NULL;
+		vec_push(&d->handing, e);
+		vec_push(&rows, &e->row);
+	}
+	d->errands.n = kept;
+	if (rows.n) {
+		delivery_say_hand_back(w->claims, rows.at, rows.n, w->conf->lease);
+		pg_ask(w->claims, handed_back, w);
+	}
+	vec_done(&rows);
+	return !d->errands.n && !d->handing.n && !d->recording;
 }

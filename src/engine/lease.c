@@ -1,19 +1,16 @@
 /* lease.c - a claim is a lease.
  *
  * The loop renews what this worker holds, whatever its jobs are doing; a job
- * whose lease was not renewed belongs to somebody else, and is ended here.
- * The sweep looks for leases that nobody renews, and for messages that were
- * lost. */
+ * whose lease was not renewed belongs to somebody else, and is ended here.  For
+ * leases that nobody renews see engine/sweep.c. */
 #include "engine/lease.h"
 #include <stdlib.h>
 #include "base/conf.h"
 #include "base/log.h"
 #include "engine/publish.h"
-#include "engine/take.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
-#include "store/sweep.h"
 
 static void
 hold(void *arg, const struct flight *f)
@@ -83,57 +80,4 @@ lease_renew(void *arg)
 		pg_ask(w->claims, renewed, w);
 	} else
 		timer_start(w->renew, w->conf->lease / 3);
-}
-
-/* --- the sweep --- */
-
-static void
-swept(void *arg, const struct pg_answer *answer)
-{
-	struct worker *w = arg;
-	struct swept swept = { 0 };
-
-	w->sweep_asked = false;
-	timer_start(w->sweep, w->conf->sweep);
-	if (answer->err) {
-		worker_note_trouble(w, "sweeping", answer->err);
-		return;
-	}
-	worker_note_success(w);
-	sweep_read(answer, &swept);
-	if (swept.again.n)
-		log_warn("jobs are sent again", "jobs", log_number((int64_t)swept.again.n));
-	if (swept.again.n)
-		publish_jobs(w, swept.again.at, swept.again.n, NULL, NULL);
-	for (size_t i = 0; i < swept.lost.n; i++) {
-		struct flight *f = xcalloc(1, sizeof *f);
-
-		f->worker = w;
-		f->outcome = swept.lost.at[i];
-		f->job.key = f->outcome.key;
-		f->job.fence = f->outcome.fence;
-		f->job.name = xstrdup(f->outcome.name);
-		swept.lost.at[i] = (struct outcome){ 0 };
-		vec_push(&w->finished, f);
-	}
-	swept_done(&swept);
-}
-
-void
-lease_sweep(void *arg)
-{
-	struct worker *w = arg;
-
-	if (w->sweep_asked || w->stopping)
-		return;
-	w->sweep_asked = true;
-	if (!w->set.only_run) {
-		deliver_look_again(w);
-		take_give_back(w);
-	}
-	/* Ours first: after an outage they may have run out as all others. */
-	if (!w->renewing.n)
-		lease_renew(w);
-	sweep_say(w->claims, w->set.only_run, w->conf->lease);
-	pg_ask(w->claims, swept, w);
 }

@@ -1,9 +1,8 @@
-/* Leases: ours are renewed in time, and those that ran out are swept up. */
+/* Leases: ours are renewed in time. */
 #ifndef ENGINE_LEASE_H
 #define ENGINE_LEASE_H
 
-/* Callbacks of timers; ARG is the worker.  Each starts its timer again. */
-void lease_renew(void *arg);
-void lease_sweep(void *arg);
+/* Of the worker's timer, which it starts again, or at once. */
+void lease_renew(void *worker);
 
 #endif

@@ -13,6 +13,10 @@ struct worker;
  * false when the worker ends before that. */
 void publish_jobs(struct worker *, const struct fired_job *, size_t n,
     void (*done)(void *arg, bool sent), void *arg);
+/* The same of deliveries, and of both, to the default queue. */
+void publish_deliveries(struct worker *, const struct delivery_keys *);
+void publish_ended(struct worker *, const struct ended *,
+    void (*done)(void *arg, bool sent), void *arg);
 void publish_unsent(struct worker *);
 void publish_forget(struct worker *);	/* all of that: the worker ends */
 

@@ -10,6 +10,7 @@
 #include "engine/serve.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -88,6 +89,8 @@ begin(struct daemon *d, const struct uuid *installation)
 		fail(d, &err);
 		return;
 	}
+	for (size_t i = 0; i < d->set->n_queues; i++)
+		settings.delivers |= !strcmp(d->set->queues[i], conf->queue);
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		settings.allowed[i] = d->set->allowed[i];
 	d->worker = worker_new(&settings);

@@ -5,8 +5,9 @@
  * and comes back with what may be ready now; what can never be evaluated is
  * skipped, and that is the next round's outcomes.  When nothing is left to
  * skip, the end queues what is fired, moves the events, makes their signals,
- * counts the run down and commits.  Only then are the fired jobs published,
- * and only when those are confirmed are the batch's messages acknowledged.
+ * counts the run down and commits.  Only then are the fired jobs and the
+ * deliveries published, and only when those are confirmed are the batch's
+ * messages acknowledged.
  *
  * Nothing here is lost by dying: before the commit nothing has happened, after
  * it the sweep finds what was not published.  A commit whose answer is lost is
@@ -456,8 +457,6 @@ tell(struct worker *w, const struct ended *ended)
 		else if (end->unsettled == 0)
 			log_end(end);
 	}
-	if (ended->deliveries)
-		deliver_look_again(w);
 }
 
 static void
@@ -488,7 +487,7 @@ ended(void *arg, const struct pg_answer *answer)
 	if (s->size < BATCH_MAX && !w->finished.n)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
-	publish_jobs(w, ended.fired.at, ended.fired.n, release_all, acks);
+	publish_ended(w, &ended, release_all, acks);
 	ended_done(&ended);
 }
 
@@ -500,7 +499,7 @@ end(struct worker *w)
 	s->stage = ENDING;
 	failpoint("worker.before_commit");
 	settle_say_end(w->books, s->fired.at, s->fired.n, s->moved.at, s->moved.n,
-	    s->counts.at, s->counts.n);
+	    s->counts.at, s->counts.n, w->conf->lease);
 	pg_ask(w->books, ended, w);
 }
 

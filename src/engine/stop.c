@@ -22,6 +22,7 @@ struct stopping {
 	struct timer *grace;
 	bool over, out_of_patience;
 	bool asked;			/* a hand-back is under way */
+	bool delivering;
 	struct flights handing;
 	size_t handed_back;
 };
@@ -49,6 +50,7 @@ worker_stop(struct worker *w)
 		return;
 	log_info("stopping", "running", log_number((int64_t)w->running.n));
 	w->stopping = s = xcalloc(1, sizeof *s);
+	s->delivering = true;	/* until it is known */
 	s->grace = timer_new(w->loop, grace_over, w);
 	timer_start(s->grace, w->conf->grace);
 	loop_nudge(w->loop);
@@ -118,6 +120,7 @@ stop_turn(struct worker *w)
 {
 	struct stopping *s = w->stopping;
 
+	s->delivering = !deliver_stop(w, s->over);
 	if (s->asked || w->claim_asked)		/* its answer has more of them */
 		return;
 	move_all(&w->claimed, &s->handing);
@@ -139,7 +142,7 @@ worker_has_stopped(const struct worker *w)
 		return true;
 	return !s->asked && !s->handing.n && !w->claim_asked && !w->claimed.n && !w->alone.n &&
 	    !w->running.n && !w->finished.n && settling_is_idle(w->settling) &&
-	    !w->unsent.n && !w->unconfirmed && (s->over || !deliver_is_under_way(w));
+	    !w->unsent.n && !w->unconfirmed && !s->delivering;
 }
 
 void

@@ -30,6 +30,10 @@ take_deliveries(struct worker *w)
 	struct message *m;
 
 	while ((m = w->set.transport->take(w->set.transport))) {
+		if (m->kind == REACTION) {
+			deliver_take(w, m);
+			continue;
+		}
 		for (size_t i = 0; i < m->jobs.n; i++)
 			put_in_inbox(w, (struct slip){ { m->run, m->jobs.at[i] }, m });
 		if (!m->jobs.n)

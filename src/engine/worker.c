@@ -16,6 +16,7 @@
 #include "engine/lease.h"
 #include "engine/publish.h"
 #include "engine/stop.h"
+#include "engine/sweep.h"
 #include "engine/take.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -121,7 +122,7 @@ worker_take_changes(struct worker *w)
 	/* What is asked for now starts its clock with the answer. */
 	if (!w->renewing.n)
 		timer_start(w->renew, w->conf->lease / 3);
-	if (!w->sweep_asked)
+	if (sweep_is_over(w->sweeping))
 		timer_start(w->sweep, w->conf->sweep);
 }
 
@@ -142,7 +143,8 @@ worker_new(const struct worker_settings *settings)
 	w->settling = settling_new();
 	w->delivering = delivering_new(w);
 	w->renew = timer_new(w->loop, lease_renew, w);
-	w->sweep = timer_new(w->loop, lease_sweep, w);
+	w->sweeping = sweeping_new(w);
+	w->sweep = timer_new(w->loop, sweep_begin, w);
 	w->retry = timer_new(w->loop, retry_now, w);
 	timer_start(w->renew, w->conf->lease / 3);
 	timer_start(w->sweep, w->conf->sweep);
@@ -167,6 +169,7 @@ worker_free(struct worker *w)
 	pg_free(w->claims);
 	pg_free(w->books);
 	settling_free(w->settling);
+	sweeping_free(w->sweeping);
 	hands_free(w->hands);
 	versions_free(w->versions);
 	vec_done(&w->decisions);

@@ -26,6 +26,7 @@ struct loop;
 struct pg;
 struct settling;
 struct stopping;
+struct sweeping;
 struct timer;
 struct worker;
 
@@ -58,6 +59,7 @@ struct worker_settings {
 	const struct conf *conf;
 	struct transport *transport;	/* taken */
 	bool allowed[EXECUTOR_COUNT];
+	bool delivers;			/* attempt what is due, also without a message */
 	int64_t only_run;		/* sweep this run alone; 0: all */
 	/* Told of each run that a settling of ours has changed. */
 	void (*run_changed)(void *arg, const struct run_end *);
@@ -78,7 +80,7 @@ struct worker {
 	VEC(struct slip) claiming;
 	VEC(int64_t) versions_asked;	/* under way */
 	VEC(struct held) renewing;	/* under way */
-	bool claim_asked, sweep_asked;
+	bool claim_asked;
 	struct flights claimed, alone, running, finished;
 	bool running_alone;
 	size_t claiming_variables;
@@ -86,6 +88,7 @@ struct worker {
 	struct delivering *delivering;
 	VEC(struct sent *) unsent;	/* to be published (again) */
 	size_t unconfirmed;		/* messages under way */
+	struct sweeping *sweeping;
 	struct timer *renew, *sweep, *retry;
 	struct stopping *stopping;	/* NULL: it is not */
 	bool waiting;			/* for RETRY: the books cannot be reached */
@@ -128,12 +131,14 @@ void settling_hold(const struct settling *, void (*each)(void *arg,
 /* deliver.c */
 struct delivering *delivering_new(struct worker *);
 void delivering_free(struct delivering *);
-/* Attempt what is due; DELIVER_IDLE when there was nothing more to do. */
+void deliver_take(struct worker *, struct message *);	/* it is about a delivery */
+/* Attempt what messages are about, and what is due. */
 void deliver_due(struct worker *);
 void deliver_renew(struct worker *);		/* another lease for what is under way */
-void deliver_look_again(struct worker *);	/* new ones may be there */
+void deliver_look_again(struct worker *);	/* some may be due */
 bool deliver_is_idle(const struct worker *);
-bool deliver_is_under_way(const struct worker *);
-
+/* The worker stops: hand back what has not begun, and if grace is OVER, the rest.
+ * True when nothing is under way any more. */
+bool deliver_stop(struct worker *, bool over);
 
 #endif

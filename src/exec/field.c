@@ -47,7 +47,7 @@ append_real(struct str *out, const char *text, size_t len, struct err *err)
 		return err_set(err, "the value is %s", text);
 	if (isinf(x))
 		return err_set(err, "the value is beyond the largest float: %.60s", text);
-	str_puts(out, json_format_real(x, buf));
+	str_puts(out, json_real_for_books(x, buf));
 	return 0;
 }
 

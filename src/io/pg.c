@@ -698,6 +698,8 @@ pg_ask(struct pg *pg, void (*answered)(void *, const struct pg_answer *), void *
 	struct group *g = pg->open ? pg->open : xcalloc(1, sizeof *g);
 
 	pg->open = NULL;
+	if (!pg->first)
+		hear(pg);	/* until now it owed nothing */
 	g->answered = answered;
 	g->arg = arg;
 	if (pg->last)

@@ -80,7 +80,7 @@ stored_list_done(struct stored_list *list)
 static void
 fingerprint(const struct definition *d, char hash[SHA256_TEXT])
 {
-	char *text = json_canonical(d->body);
+	char *text = json_for_books(d->body);
 
 	sha256_hex(text, strlen(text), hash);
 	free(text);
@@ -233,7 +233,7 @@ add_upstream(struct array *column, const struct definition *d)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, json_string(names[i]));
-	text = json_canonical(list);
+	text = json_for_books(list);
 	array_text(column, text);
 	free(text);
 	json_decref(list);
@@ -269,7 +269,7 @@ add_max_age(struct array *column, const struct definition *d)
 static int
 add_row(struct array a[COLUMNS], const struct definition *d, instant now, struct err *err)
 {
-	char *body = json_canonical(d->body), hash[SHA256_TEXT];
+	char *body = json_for_books(d->body), hash[SHA256_TEXT];
 
 	fingerprint(d, hash);
 	array_text(&a[0], kind_text(d->kind));

@@ -1,12 +1,18 @@
-/* delivery.c - deliveries as rows. */
+/* delivery.c - deliveries as rows.
+ *
+ * Whatever is asked here begins with the open ones, by an index that knows no
+ * others: deliveries that have ended may be many. */
 #include "store/delivery.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/mem.h"
+#include "base/vec.h"
 #include "io/pg.h"
 #include "store/array.h"
 #include "store/row.h"
+
+#define AT_ONCE "1000"			/* messages of one sweep */
 
 void
 due_delivery_done(struct due_delivery *d)
@@ -20,51 +26,104 @@ due_delivery_done(struct due_delivery *d)
 }
 
 void
-delivery_say_claim(struct pg *pg, int n, bool shell, const char *worker, span lease,
-    int most)
+delivery_keys_done(struct delivery_keys *keys)
 {
-	char number[16], limit[16], length[32];
-	const char *params[] = { number, shell ? "t" : "f", worker, length };
+	for (size_t i = 0; i < keys->n; i++) {
+		free(keys->at[i].event);
+		free(keys->at[i].reaction);
+	}
+	vec_done(keys);
+}
+
+void
+delivery_read_keys(const PGresult *r, struct delivery_keys *keys)
+{
+	for (int i = 0; i < PQntuples(r); i++) {
+		struct delivery_key key = { row_number(r, i, 0), row_text_dup(r, i, 1),
+			row_text_dup(r, i, 2) };
+
+		vec_push(keys, key);
+	}
+}
+
+/* --- claiming --- */
+
+/* What is told of an event is told in its order: an open delivery waits for the
+ * older ones of its event to its reaction. */
+#define IS_OLDEST \
+	" and not exists (select from tocsin.delivery o where o.event = d.event" \
+	"  and o.reaction = d.reaction and o.state in ('pending', 'sending') and o.id < d.id)"
+#define MAY_BE_CLAIMED \
+	" d.state = 'pending' and d.due_at <= now()" \
+	" and ($1::boolean or not v.body ? 'command')" IS_OLDEST
+
+/* Of the rows that C has found and locked; with the whole signal. */
+#define CLAIM(c) \
+	"with c as materialized (" c " for update of d skip locked), u as (" \
+	" update tocsin.delivery d set state = 'sending', attempts = d.attempts + 1," \
+	"  fence = d.fence + 1, worker = $2, lease_until = now() + $3::interval" \
+	" from c where d.id = c.id returning d.*" \
+	") select u.id, u.version, u.fence, u.attempts, u.event, s.action, u.reaction," \
+	"  u.run_id, u.key, jsonb_build_object('event', u.event, 'signal', s.action," \
+	"   'cycle', u.run_id, 'reaction', u.reaction, 'key', u.key, 'at', s.at," \
+	"   'as_of', r.as_of, 'agent', r.agent, 'hold', s.hold," \
+	"   'level', coalesce(v.body -> 'level', '\"info\"'), 'description', e.body -> 'description'," \
+	"   'owner', e.body -> 'owner', 'severity', e.body -> 'severity'," \
+	"   'runbook', e.body -> 'runbook', 'tags', e.body -> 'tags'," \
+	"   'decided_by', s.decided_by)" \
+	" from u join tocsin.signal s on s.run_id = u.run_id and s.event = u.event" \
+	" join tocsin.run r on r.id = u.run_id" \
+	" join tocsin.version v on v.id = u.version" \
+	" join tocsin.version e on e.id = s.version order by u.id"
+
+static const char claim_named[] = CLAIM(
+    "select d.id from unnest($4::bigint[], $5::text[], $6::text[]) k (run_id, event, reaction)"
+    " join tocsin.delivery d on d.run_id = k.run_id and d.event = k.event"
+    "  and d.reaction = k.reaction"
+    " join tocsin.version v on v.id = d.version where" MAY_BE_CLAIMED " order by d.id");
+
+static const char claim_due[] = CLAIM(
+    "select d.id from tocsin.delivery d join tocsin.version v on v.id = d.version"
+    " where" MAY_BE_CLAIMED " order by d.due_at, d.id limit $4");
+
+void
+delivery_say_claim(struct pg *pg, const struct delivery_claim *claim,
+    const struct delivery_key *keys, size_t n)
+{
+	struct array runs = { 0 }, events = { 0 }, reactions = { 0 };
+	char length[32];
+	const char *params[6] = { claim->shell ? "t" : "f", claim->worker, length };
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&runs, keys[i].run);
+		array_text(&events, keys[i].event);
+		array_text(&reactions, keys[i].reaction);
+	}
+	snprintf(length, sizeof length, "%" PRId64 " us", claim->lease);
+	params[3] = array_literal(&runs);
+	params[4] = array_literal(&events);
+	params[5] = array_literal(&reactions);
+	pg_say_prepared(pg, claim_named, 6, params);
+	array_done(&runs);
+	array_done(&events);
+	array_done(&reactions);
+}
+
+void
+delivery_say_claim_due(struct pg *pg, const struct delivery_claim *claim, int n)
+{
+	char number[16], length[32];
+	const char *params[] = { claim->shell ? "t" : "f", claim->worker, length, number };
 
 	snprintf(number, sizeof number, "%d", n);
-	snprintf(limit, sizeof limit, "%d", most);
-	pg_say_prepared(pg,
-	    "with c as (select id from tocsin.delivery where state in ('pending', 'sending')"
-	    "  and due_at <= now() and state = 'sending' and lease_until < now()"
-	    "  and attempts >= $1 order by id for update skip locked)"
-	    " update tocsin.delivery d set state = 'failed', lease_until = null,"
-	    "  error = 'its worker was lost during the last attempt'"
-	    " from c where d.id = c.id", 1, (const char *const[]){ limit });
-	snprintf(length, sizeof length, "%" PRId64 " us", lease);
-	pg_say_prepared(pg,
-	    "with c as ("
-	    " select d.id from tocsin.delivery d join tocsin.version v on v.id = d.version"
-	    " where d.state in ('pending', 'sending') and d.due_at <= now()"
-	    "  and (d.state = 'pending' or d.lease_until < now())"
-	    "  and ($2::boolean or not v.body ? 'command')"
-	    " order by d.due_at, d.id limit $1 for update of d skip locked"
-	    "), u as ("
-	    " update tocsin.delivery d set state = 'sending', attempts = d.attempts + 1,"
-	    "  fence = d.fence + 1, worker = $3, lease_until = now() + $4::interval"
-	    " from c where d.id = c.id returning d.*"
-	    ") select u.id, u.version, u.fence, u.attempts, u.event, s.action, u.reaction,"
-	    "  u.run_id, u.key, jsonb_build_object('event', u.event, 'signal', s.action,"
-	    "   'cycle', u.run_id, 'reaction', u.reaction, 'key', u.key, 'at', s.at,"
-	    "   'as_of', r.as_of, 'agent', r.agent, 'hold', s.hold,"
-	    "   'level', coalesce(v.body -> 'level', '\"info\"'), 'description', e.body -> 'description',"
-	    "   'owner', e.body -> 'owner', 'severity', e.body -> 'severity',"
-	    "   'runbook', e.body -> 'runbook', 'tags', e.body -> 'tags',"
-	    "   'decided_by', s.decided_by)"
-	    " from u join tocsin.signal s on s.run_id = u.run_id and s.event = u.event"
-	    " join tocsin.run r on r.id = u.run_id"
-	    " join tocsin.version v on v.id = u.version"
-	    " join tocsin.version e on e.id = s.version order by u.id", 4, params);
+	snprintf(length, sizeof length, "%" PRId64 " us", claim->lease);
+	pg_say_prepared(pg, claim_due, 4, params);
 }
 
 size_t
 delivery_read_claim(const struct pg_answer *answer, struct due_delivery **out)
 {
-	const PGresult *r = answer->results[1];
+	const PGresult *r = answer->results[answer->n - 1];
 	size_t n = (size_t)PQntuples(r);
 	struct due_delivery *d = *out = xcalloc(n, sizeof *d);
 
@@ -83,8 +142,10 @@ delivery_read_claim(const struct pg_answer *answer, struct due_delivery **out)
 	return n;
 }
 
-void
-delivery_say_renew(struct pg *pg, const struct due_delivery *const *rows, size_t n,
+/* --- what was claimed --- */
+
+static void
+say_held(struct pg *pg, const char *sql, const struct due_delivery *const *rows, size_t n,
     span lease)
 {
 	struct array ids = { 0 }, fences = { 0 };
@@ -99,13 +160,34 @@ delivery_say_renew(struct pg *pg, const struct due_delivery *const *rows, size_t
 	params[0] = array_literal(&ids);
 	params[1] = array_literal(&fences);
 	params[2] = length;
-	pg_say_prepared(pg,
-	    "update tocsin.delivery d set lease_until = now() + $3::interval"
-	    " from unnest($1::bigint[], $2::integer[]) k (id, fence)"
-	    " where d.id = k.id and d.fence = k.fence and d.state = 'sending'", 3, params);
+	pg_say_prepared(pg, sql, 3, params);
 	array_done(&ids);
 	array_done(&fences);
 }
+
+#define HELD \
+	" from unnest($1::bigint[], $2::integer[]) k (id, fence)" \
+	" where d.id = k.id and d.fence = k.fence and d.state = 'sending'"
+
+void
+delivery_say_renew(struct pg *pg, const struct due_delivery *const *rows, size_t n,
+    span lease)
+{
+	say_held(pg, "update tocsin.delivery d set lease_until = now() + $3::interval" HELD,
+	    rows, n, lease);
+}
+
+void
+delivery_say_hand_back(struct pg *pg, const struct due_delivery *const *rows, size_t n,
+    span lease)
+{
+	say_held(pg, "update tocsin.delivery d set state = 'pending', worker = null,"
+	    " lease_until = null, attempts = d.attempts - 1, resend_at = now() + $3::interval"
+	    HELD " returning d.run_id, d.event, d.reaction", rows, n, lease);
+}
+
+#define BACKED_OFF \
+	"now() + least($5::interval * power(2, least(attempts - 1, 20)), interval '1 day')"
 
 void
 delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error, int most,
@@ -123,8 +205,55 @@ delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error,
 	    " state = case when $3::text is null then 'delivered'"
 	    "  when attempts >= $4::integer then 'failed' else 'pending' end,"
 	    " delivered_at = case when $3::text is null then now() end,"
-	    " due_at = case when $3::text is null then due_at"
-	    "  else now() + least($5::interval * power(2, least(attempts - 1, 20)),"
-	    "   interval '1 day') end"
+	    " due_at = case when $3::text is null then due_at else " BACKED_OFF " end,"
+	    " resend_at = case when $3::text is null then resend_at else " BACKED_OFF " end"
 	    " where id = $1 and fence = $2::integer and state = 'sending'", 5, params);
+}
+
+/* --- the sweep --- */
+
+void
+delivery_say_lost(struct pg *pg, int most)
+{
+	char limit[16];
+	const char *params[] = { limit };
+
+	snprintf(limit, sizeof limit, "%d", most);
+	pg_say_prepared(pg,
+	    "with c as (select id from tocsin.delivery where state = 'sending'"
+	    "  and lease_until < now() order by id for update skip locked)"
+	    " update tocsin.delivery d set lease_until = null, resend_at = now(),"
+	    "  state = case when d.attempts >= $1::integer then 'failed' else 'pending' end,"
+	    "  error = case when d.attempts >= $1::integer"
+	    "   then 'its worker was lost during the last attempt'"
+	    "   else 'its worker was lost during the attempt' end"
+	    " from c where d.id = c.id", 1, params);
+}
+
+#define IS_TO_BE_SENT \
+	" d.state = 'pending' and d.resend_at <= now() and d.due_at <= now()" IS_OLDEST
+
+void
+delivery_say_wait(struct pg *pg)
+{
+	pg_say_prepared(pg, "select exists (select from tocsin.delivery d where" IS_TO_BE_SENT ")",
+	    0, NULL);
+}
+
+void
+delivery_say_again(struct pg *pg, span lease, int64_t messages)
+{
+	char length[32], number[24];
+	const char *params[] = { length, number };
+
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	snprintf(number, sizeof number, "%" PRId64, messages);
+	pg_say_prepared(pg,
+	    "with w as materialized (select d.id from tocsin.delivery d where" IS_TO_BE_SENT
+	    "  order by d.resend_at limit " AT_ONCE
+	    "), c as materialized (select d.id from w join tocsin.delivery d on d.id = w.id"
+	    "  where d.state = 'pending' and $2::bigint < (select count(*) from w)"
+	    "  order by d.id for update of d skip locked)"
+	    " update tocsin.delivery d set resend_at = now() + $1::interval"
+	    " from c where d.id = c.id returning d.run_id, d.event, d.reaction", 2, params);
 }

@@ -45,6 +45,14 @@ ask(PGconn *conn, const char *sql, int n, const char *const *params, struct err 
 	" 'jobs', " r ".jobs, 'unsettled', " r ".unsettled, 'failed', " r ".failed," \
 	" 'stalled', " STALLED(r, lease) ")"
 
+/* A delivery D that must wait for one of its event to its reaction, and one that
+ * nobody has taken for long, though it was sent, and sent again. */
+#define HAS_OLDER \
+	"exists (select from tocsin.delivery o where o.event = d.event" \
+	" and o.reaction = d.reaction and o.state in ('pending', 'sending') and o.id < d.id)"
+#define UNCLAIMED(lease) \
+	"(d.attempts = 0 and d.due_at < now() - 2 * " lease "::interval)"
+
 static const char *
 interval(char buf[32], span length)
 {
@@ -83,8 +91,19 @@ report_status(PGconn *conn, int cycles, span lease, struct err *err)
 	    "'deliveries', jsonb_build_object("
 	    " 'pending', (select count(*) from tocsin.delivery where state = 'pending'),"
 	    " 'sending', (select count(*) from tocsin.delivery where state = 'sending'),"
-	    " 'unclaimed', (select count(*) from tocsin.delivery where state = 'pending'"
-	    "  and attempts = 0 and due_at < now() - $2::interval),"
+	    " 'unclaimed', (select count(*) from tocsin.delivery d where d.state = 'pending'"
+	    "  and not " HAS_OLDER " and " UNCLAIMED("$2") "),"
+	    " 'waiting', coalesce((select jsonb_agg(jsonb_build_object('cycle', d.run_id,"
+	    "  'event', d.event, 'signal', s.action, 'reaction', d.reaction,"
+	    "  'attempts', d.attempts, 'due_at', d.due_at, 'error', d.error,"
+	    "  'needs', case when v.body ? 'command' then 'shell' end,"
+	    "  'why', case when " HAS_OLDER " then 'older' when " UNCLAIMED("$2")
+	    "   then 'unclaimed' when d.due_at > now() then 'retry' else 'due' end)"
+	    "  order by d.due_at, d.id)"
+	    "  from (select * from tocsin.delivery where state = 'pending'"
+	    "   order by due_at, id limit 10) d"
+	    "  join tocsin.signal s on s.run_id = d.run_id and s.event = d.event"
+	    "  join tocsin.version v on v.id = d.version), '[]'),"
 	    " 'failed', (select count(*) from tocsin.delivery d where d.run_id >"
 	    "   (select coalesce(max(id), 0) - 1000 from tocsin.run) and d.state = 'failed')))",
 	    2, params, err);

@@ -352,14 +352,14 @@ static const char make_signals[] =
     " where m.action <> 'do_nothing'";
 
 static const char make_deliveries[] =
-    "insert into tocsin.delivery (run_id, event, reaction, version)"
-    " select j.run_id, j.name, v.name, v.id"
+    "insert into tocsin.delivery (run_id, event, reaction, version, resend_at)"
+    " select j.run_id, j.name, v.name, v.id, now() + $4::interval"
     " from unnest($1::bigint[], $2::integer[], $3::text[]) m (run_id, id, action)"
     " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
     " join tocsin.version v on v.id = any (j.reactions)"
     " where m.action <> 'do_nothing'"
     "  and coalesce(v.body -> 'on', '[\"raise\", \"stop_raising\"]') ? m.action"
-    " order by j.run_id, j.id, v.id returning id";
+    " order by j.run_id, j.id, v.id returning run_id, event, reaction";
 
 static const char count_runs[] =
     "update tocsin.run r set unsettled = r.unsettled - c.settled,"
@@ -390,13 +390,13 @@ say_fired(struct pg *pg, const struct job_key *fired, size_t n)
 }
 
 static void
-say_moved(struct pg *pg, const struct moved *moved, size_t n)
+say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
 {
 	struct array event = { 0 }, run = { 0 }, id = { 0 }, state = { 0 }, action = { 0 },
 	    hold = { 0 }, next = { 0 }, keep = { 0 }, as_of = { 0 }, note = { 0 };
 	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep, &as_of,
 		&note };
-	char buf[INSTANT_TEXT];
+	char buf[INSTANT_TEXT], length[32];
 
 	for (size_t i = 0; i < n; i++) {
 		const struct moved *m = &moved[i];
@@ -418,8 +418,9 @@ say_moved(struct pg *pg, const struct moved *moved, size_t n)
 	    array_literal(&as_of), array_literal(&id), array_literal(&note) });
 	pg_say_prepared(pg, make_signals, 4, (const char *[]){ array_literal(&run),
 	    array_literal(&id), array_literal(&action), array_literal(&hold) });
-	pg_say_prepared(pg, make_deliveries, 3, (const char *[]){ array_literal(&run),
-	    array_literal(&id), array_literal(&action) });
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	pg_say_prepared(pg, make_deliveries, 4, (const char *[]){ array_literal(&run),
+	    array_literal(&id), array_literal(&action), length });
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		array_done(all[i]);
 }
@@ -444,11 +445,11 @@ say_counts(struct pg *pg, const struct run_count *counts, size_t n)
 void
 settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
     const struct moved *moved, size_t n_moved, const struct run_count *counts,
-    size_t n_counts)
+    size_t n_counts, span lease)
 {
 	say_guard(pg);
 	say_fired(pg, fired, n_fired);
-	say_moved(pg, moved, n_moved);
+	say_moved(pg, moved, n_moved, lease);
 	say_counts(pg, counts, n_counts);
 	pg_say(pg, "commit", 0, NULL);
 }
@@ -474,7 +475,7 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 
 		vec_push(&ended->runs, end);
 	}
-	ended->deliveries = (size_t)PQntuples(deliveries);
+	delivery_read_keys(deliveries, &ended->deliveries);
 }
 
 void
@@ -491,5 +492,6 @@ void
 ended_done(struct ended *ended)
 {
 	fired_jobs_done(&ended->fired);
+	delivery_keys_done(&ended->deliveries);
 	vec_done(&ended->runs);
 }

@@ -14,6 +14,7 @@
 #include "base/vec.h"
 #include "model/model.h"
 #include "store/claim.h"
+#include "store/delivery.h"
 
 struct outcome {
 	struct job_key key;
@@ -78,8 +79,10 @@ struct run_count {
 	int settled, failed;
 };
 void moved_done(struct moved *);
+/* Deliveries are sent again when nobody has taken them for a LEASE. */
 void settle_say_end(struct pg *, const struct job_key *fired, size_t n_fired,
-    const struct moved *, size_t n_moved, const struct run_count *, size_t n_counts);
+    const struct moved *, size_t n_moved, const struct run_count *, size_t n_counts,
+    span lease);
 
 struct fired_job {
 	struct job_key key;
@@ -99,7 +102,7 @@ struct run_end {
 struct ended {
 	struct fired_jobs fired;
 	VEC(struct run_end) runs;
-	size_t deliveries;		/* that were made */
+	struct delivery_keys deliveries;	/* that were made */
 };
 void fired_jobs_done(struct fired_jobs *);
 void settle_read_end(const struct pg_answer *, struct ended *);

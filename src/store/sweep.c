@@ -2,58 +2,100 @@
  *
  * A lease that has run out ends in a new claim (alone, from then on) or, after
  * the last attempt, in a failure that is settled like any other.  Queued jobs
- * are sent again only where their run has stood still for a lease; each time
- * doubles the wait until the next. */
+ * are sent again only where their run has stood still for a lease, and not while
+ * their messages seem to be there; each time doubles the wait until the next. */
 #include "store/sweep.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/mem.h"
 #include "io/pg.h"
+#include "store/array.h"
 #include "store/row.h"
 
 #define OPEN_RUNS \
 	"r.kind = 'cycle' and r.state in ('CREATED', 'STARTED', 'ERRORED')" \
 	" and ($1::bigint = 0 or r.id = $1)"
+#define STANDING \
+	"with standing as materialized (select r.id from tocsin.run r where " OPEN_RUNS \
+	" and not exists (select from tocsin.job k where k.run_id = r.id" \
+	"  and (k.state = 'running' and k.lease_until > now() or" \
+	"   greatest(k.queued_at, k.started_at, k.finished_at) > now() - $2::interval)))"
+#define MAY_BE_LOST \
+	"j.state = 'queued' and coalesce(j.resend_at, j.queued_at + $2::interval) <= now()"
+
+static const char look[] = STANDING
+    " select distinct j.queue from standing s join tocsin.job j on j.run_id = s.id"
+    " where " MAY_BE_LOST;
+
+/* Where as many messages wait as the run has jobs queued, none is lost: nobody
+ * takes them. */
+static const char send_lost[] = STANDING
+    ", short as materialized (select w.id, w.queue from"
+    "  (select s.id, j.queue, count(*) as jobs from standing s"
+    "   join tocsin.job j on j.run_id = s.id where j.state = 'queued' group by 1, 2) w"
+    "  join unnest($3::text[], $4::bigint[]) m (queue, messages)"
+    "   on m.queue = w.queue and m.messages < w.jobs"
+    "), c as ("
+    " select j.run_id, j.id from short s join tocsin.job j on j.run_id = s.id"
+    "  and j.queue = s.queue where " MAY_BE_LOST
+    " order by 1, 2 for update of j skip locked"
+    ") update tocsin.job j set resends = j.resends + 1,"
+    "  resend_at = now() + least($2::interval * power(2, least(j.resends + 1, 20)),"
+    "   greatest(interval '1 hour', $2::interval))"
+    " from c where j.run_id = c.run_id and j.id = c.id"
+    " returning j.run_id, j.id, j.kind, j.queue, j.name";
+
+static const char queue_again[] =
+    "with c as ("
+    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
+    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+    "  and j.attempts < 3 order by 1, 2 for update of j skip locked"
+    ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
+    "  queued_at = now(), resend_at = now() + $2::interval"
+    " from c where j.run_id = c.run_id and j.id = c.id"
+    " returning j.run_id, j.id, j.kind, j.queue, j.name";
+
+static const char find_lost[] =
+    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
+    " from tocsin.run r join tocsin.job j on j.run_id = r.id"
+    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+    "  and j.attempts >= 3 order by 1, 2";
 
 void
-sweep_say(struct pg *pg, int64_t run, span lease)
+sweep_say_look(struct pg *pg, int64_t run, span lease)
 {
 	char id[24], length[32];
 	const char *params[] = { id, length };
 
 	snprintf(id, sizeof id, "%" PRId64, run);
 	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	pg_say_prepared(pg, look, 2, params);
+}
+
+void
+sweep_say(struct pg *pg, int64_t run, span lease, const struct queue_count *queues, size_t n)
+{
+	struct array names = { 0 }, messages = { 0 };
+	char id[24], length[32];
+	const char *params[4] = { id, length };
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	for (size_t i = 0; i < n; i++)
+		if (queues[i].messages >= 0) {
+			array_text(&names, queues[i].queue);
+			array_int(&messages, queues[i].messages);
+		}
+	params[2] = array_literal(&names);
+	params[3] = array_literal(&messages);
 	/* First what was lost in a run that stands still: a lease that ends
 	 * below counts as progress again. */
-	pg_say_prepared(pg,
-	    "with c as ("
-	    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
-	    " where " OPEN_RUNS " and j.state = 'queued'"
-	    "  and coalesce(j.resend_at, j.queued_at + $2::interval) <= now()"
-	    "  and not exists (select from tocsin.job k where k.run_id = r.id"
-	    "   and (k.state = 'running' and k.lease_until > now() or"
-	    "    greatest(k.queued_at, k.started_at, k.finished_at) > now() - $2::interval))"
-	    " order by 1, 2 for update of j skip locked"
-	    ") update tocsin.job j set resends = j.resends + 1,"
-	    "  resend_at = now() + least($2::interval * power(2, least(j.resends + 1, 20)),"
-	    "   greatest(interval '1 hour', $2::interval))"
-	    " from c where j.run_id = c.run_id and j.id = c.id"
-	    " returning j.run_id, j.id, j.kind, j.queue, j.name", 2, params);
-	pg_say_prepared(pg,
-	    "with c as ("
-	    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
-	    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
-	    "  and j.attempts < 3 order by 1, 2 for update of j skip locked"
-	    ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
-	    "  queued_at = now(), resend_at = now() + $2::interval"
-	    " from c where j.run_id = c.run_id and j.id = c.id"
-	    " returning j.run_id, j.id, j.kind, j.queue, j.name", 2, params);
-	pg_say_prepared(pg,
-	    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
-	    " from tocsin.run r join tocsin.job j on j.run_id = r.id"
-	    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
-	    "  and j.attempts >= 3 order by 1, 2", 1, params);
+	pg_say_prepared(pg, send_lost, 4, params);
+	pg_say_prepared(pg, queue_again, 2, params);
+	pg_say_prepared(pg, find_lost, 1, params);
+	array_done(&names);
+	array_done(&messages);
 }
 
 static void

@@ -14,9 +14,21 @@ struct swept {
 	VEC(struct outcome) lost;	/* to be settled as failed, reason lost */
 };
 
-/* Of RUN alone, or of every open run where it is 0.  Rows are taken with SKIP
- * LOCKED and stamped, so that of many sweepers one sends a job again. */
-void sweep_say(struct pg *, int64_t run, span lease);
+/* Of RUN alone, or of every open run where it is 0: the queues of those jobs that
+ * may have lost their message (the names are the first result). */
+void sweep_say_look(struct pg *, int64_t run, span lease);
+
+struct queue_count {
+	char *queue;
+	int64_t messages;		/* that wait there; -1: not known */
+};
+
+/* The sweep itself, three statements.  Queued jobs are sent again only where
+ * fewer messages wait than their run has jobs queued, in queues that are known.
+ * Rows are taken with SKIP LOCKED and stamped, so that of many sweepers one sends
+ * a job again. */
+enum { SWEEP_STATEMENTS = 3 };
+void sweep_say(struct pg *, int64_t run, span lease, const struct queue_count *, size_t n);
 void sweep_read(const struct pg_answer *, struct swept *);
 void swept_done(struct swept *);
 

@@ -55,6 +55,7 @@ ready(void *arg)
 	if (is_out(line)) {
 		line->failures = 0;
 		publish_begin(line->wire);
+		count_flush(line->wire);
 	} else
 		consume_begin(line->wire);
 	queue_declare_next(line);
@@ -69,9 +70,11 @@ closed(void *arg, const struct err *err)
 	line->up = false;
 	timer_stop(line->again);
 	queue_forget_all(line);
-	if (is_out(line))
+	if (is_out(line)) {
 		publish_lost(w);
-	else
+		if (line->was_up)
+			count_give_up(w);
+	} else
 		consume_lost(w);
 	if (w->closing) {
 		line->over = true;
@@ -95,6 +98,10 @@ channel_closed(void *arg, int channel, int code, const struct err *err)
 	struct line *line = arg;
 	struct err why = *err;
 
+	if (channel == COUNTING) {
+		count_refused(line->wire, code, err);
+		return;
+	}
 	if (channel == SCRATCH) {
 		queue_refused(line, code, err);
 		return;
@@ -108,7 +115,9 @@ answered(void *arg, const struct amqp_answer *answer)
 {
 	struct line *line = arg;
 
-	if (answer->channel == SCRATCH)
+	if (answer->channel == COUNTING)
+		count_answered(line->wire, answer);
+	else if (answer->channel == SCRATCH)
 		queue_answered(line, answer);
 	else if (answer->asked == AMQP_BASIC_CONSUME_METHOD)
 		line->failures = 0;	/* we may: it was not refused */
@@ -275,6 +284,7 @@ wire_free(struct transport *transport)
 	w->out.up = w->in.up = false;
 	consume_free(w);	/* its deliveries are of yesterday: nothing is parked anew */
 	publish_free(w);
+	count_free(w);
 	park_free_all(w);
 	line_done(&w->out);
 	if (w->consumes)
@@ -299,7 +309,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 {
 	struct wire *w = xcalloc(1, sizeof *w);
 
-	w->transport = (struct transport){ publish, consume_take, consume_ack,
+	w->transport = (struct transport){ publish, count_queue, consume_take, consume_ack,
 		consume_give_back, trouble, close_lines, wire_free };
 	w->loop = loop;
 	w->conf = conf;
@@ -309,6 +319,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	w->prefetch = set->prefetch;
 	w->first = 1;
 	w->deadline = timer_new(loop, publish_overdue, w);
+	w->count_limit = timer_new(loop, count_give_up, w);
 	if (line_init(&w->out, w, "publishing", publish_queue_known, err))
 		goto fail;
 	w->consumes = set->n_queues > 0;

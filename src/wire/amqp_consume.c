@@ -117,7 +117,7 @@ decode(const struct amqp_delivery *d, struct celery_job *job, struct refusal *re
 	if (read_envelope(d, &arena, &e, refusal) || celery_decode(&m, &e, refusal) ||
 	    celery_job_decode(job, &m, refusal))
 		goto out;
-	rc = job->task <= TASK_EVENT ? 0 : refuse(refusal, REFUSED_UNREGISTERED,
+	rc = job->task <= TASK_REACTION ? 0 : refuse(refusal, REFUSED_UNREGISTERED,
 	    "this worker takes no '%s'", celery_task_name(job->task));
 out:
 	celery_message_done(&m);
@@ -159,6 +159,8 @@ consume_delivered(struct wire *w, const struct amqp_delivery *d)
 		m = message_new((enum kind)job.task, job.run, q->name);
 		for (size_t i = 0; i < job.jobs.n; i++)
 			vec_push(&m->jobs, job.jobs.at[i]);
+		m->event = xstrdup(job.event);
+		m->reaction = xstrdup(job.reaction);
 		m->tag = d->tag;
 		m->epoch = w->epoch;
 		m->arrived_at = clock_monotonic();
@@ -189,7 +191,7 @@ consume_take(struct transport *transport)
 		return NULL;
 	m = fifo_first(&w->arrived);
 	fifo_pop(&w->arrived);
-	m->open = m->jobs.n;
+	m->open = message_count_open(m);
 	m->place = w->taken.n;
 	vec_push(&w->taken, m);
 	return m;

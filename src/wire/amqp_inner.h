@@ -4,6 +4,7 @@
  *	amqp_queue.c    queues are declared before they are used
  *	amqp_publish.c  messages out: waiting, sent, confirmed
  *	amqp_consume.c  messages in: decoded, handed over, acknowledged
+ *	amqp_count.c    how many messages wait in a queue
  *	amqp_park.c     what cannot be understood
  *	amqp_table.c    AMQP's tables and JSON
  */
@@ -18,7 +19,7 @@
 #include "io/amqp.h"
 #include "wire/amqp.h"
 
-enum { WORK = 1, SCRATCH = 2 };		/* channels; a refusal closes the second */
+enum { WORK = 1, SCRATCH = 2, COUNTING = 3 };	/* channels; a refusal closes the latter */
 
 struct wire;
 
@@ -45,6 +46,13 @@ struct parcel {
 	void *arg;
 	span sent_at;			/* monotonic */
 	bool settled, returned;
+};
+
+/* Somebody who asks how long a queue is. */
+struct counting {
+	char *queue;
+	void (*counted)(void *arg, int64_t n);
+	void *arg;
 };
 
 /* How far a queue is declared on a connection.  What is refused is tried again
@@ -101,6 +109,9 @@ struct wire {
 	const struct wire_queue *refusing;	/* a queue that takes no more, NULL: none */
 	struct err refused_err;
 	span refused_at;
+	FIFO(struct counting) counting;
+	bool count_asked;		/* of the first of them */
+	struct timer *count_limit;
 	/* In: */
 	unsigned epoch;			/* of the consuming channel */
 	FIFO(struct message *) arrived;
@@ -148,6 +159,15 @@ void consume_ack(struct transport *, struct message *);
 void consume_give_back(struct transport *, struct message *);
 void consume_ack_tag(struct wire *, unsigned epoch, uint64_t tag);
 void consume_free(struct wire *);
+
+/* amqp_count.c */
+void count_queue(struct transport *, const char *queue, void (*counted)(void *arg, int64_t n),
+    void *arg);
+void count_flush(struct wire *);		/* ask what was not asked yet */
+void count_answered(struct wire *, const struct amqp_answer *);
+void count_refused(struct wire *, int code, const struct err *);
+void count_give_up(void *wire);			/* on all that were asked */
+void count_free(struct wire *);
 
 /* amqp_park.c */
 void park(struct wire *, const char *queue, const struct amqp_delivery *,

@@ -31,7 +31,8 @@ describe_job(const struct wire *w, const struct message *m, struct arena *arena,
     struct celery_envelope *e, amqp_basic_properties_t *props, struct amqp_message *out)
 {
 	struct celery_job job = { .task = (enum celery_task)m->kind,
-		.installation = w->installation, .run = m->run };
+		.installation = w->installation, .run = m->run,
+		.event = m->event, .reaction = m->reaction };
 
 	job.jobs.at = m->jobs.at;	/* lent */
 	job.jobs.n = m->jobs.n;

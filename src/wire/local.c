@@ -10,6 +10,11 @@ struct confirm {
 	void *arg;
 };
 
+struct answer {
+	void (*counted)(void *, int64_t);
+	void *arg;
+};
+
 struct local {
 	struct transport transport;
 	struct loop *loop;
@@ -18,7 +23,22 @@ struct local {
 	size_t head;
 	VEC(struct message *) taken;	/* not acknowledged yet */
 	VEC(struct confirm) unconfirmed;
+	VEC(struct answer) counting;
 };
+
+/* One process works for all queues, so its own is all of them. */
+static void
+tell_counts(struct local *local)
+{
+	struct answer *answers = local->counting.at;
+	size_t n = local->counting.n;
+
+	local->counting.at = NULL;
+	local->counting.n = local->counting.room = 0;
+	for (size_t i = 0; i < n; i++)
+		answers[i].counted(answers[i].arg, (int64_t)(local->queue.n - local->head));
+	free(answers);
+}
 
 static void
 confirm_all(void *arg)
@@ -33,6 +53,7 @@ confirm_all(void *arg)
 	for (size_t i = 0; i < n; i++)
 		confirms[i].confirmed(confirms[i].arg, true);
 	free(confirms);
+	tell_counts(local);
 }
 
 static void
@@ -43,6 +64,15 @@ publish(struct transport *transport, const struct message *m, void (*confirmed)(
 
 	vec_push(&local->queue, message_dup(m));
 	vec_push(&local->unconfirmed, ((struct confirm){ confirmed, arg }));
+	timer_start(local->soon, 0);
+}
+
+static void
+count(struct transport *transport, const char *queue, void (*counted)(void *, int64_t), void *arg)
+{
+	struct local *local = (struct local *)transport;
+
+	vec_push(&local->counting, ((struct answer){ counted, arg }));
 	timer_start(local->soon, 0);
 }
 
@@ -57,7 +87,7 @@ take(struct transport *transport)
 	m = local->queue.at[local->head++];
 	if (local->head == local->queue.n)
 		local->head = local->queue.n = 0;
-	m->open = m->jobs.n;
+	m->open = message_count_open(m);
 	m->arrived_at = clock_monotonic();
 	m->place = local->taken.n;
 	vec_push(&local->taken, m);
@@ -116,6 +146,7 @@ local_free(struct transport *transport)
 	for (size_t i = 0; i < local->unconfirmed.n; i++)
 		local->unconfirmed.at[i].confirmed(local->unconfirmed.at[i].arg, false);
 	vec_done(&local->unconfirmed);
+	tell_counts(local);
 	timer_free(local->soon);
 	free(local);
 }
@@ -125,7 +156,7 @@ transport_local(struct loop *loop)
 {
 	struct local *local = xcalloc(1, sizeof *local);
 
-	local->transport = (struct transport){ publish, take, ack, give_back, trouble,
+	local->transport = (struct transport){ publish, count, take, ack, give_back, trouble,
 		close_nothing, local_free };
 	local->loop = loop;
 	local->soon = timer_new(loop, confirm_all, local);

@@ -13,6 +13,22 @@ message_new(enum kind kind, int64_t run, const char *queue)
 }
 
 struct message *
+message_new_delivery(int64_t run, const char *event, const char *reaction, const char *queue)
+{
+	struct message *m = message_new(REACTION, run, queue);
+
+	m->event = xstrdup(event);
+	m->reaction = xstrdup(reaction);
+	return m;
+}
+
+size_t
+message_count_open(const struct message *m)
+{
+	return m->kind == REACTION ? 1 : m->jobs.n;
+}
+
+struct message *
 message_dup(const struct message *m)
 {
 	struct message *copy = message_new(m->kind, m->run, m->queue);
@@ -21,6 +37,8 @@ message_dup(const struct message *m)
 		vec_push(&copy->jobs, m->jobs.at[i]);
 	for (size_t i = 0; i < m->names.n; i++)
 		vec_push(&copy->names, xstrdup(m->names.at[i]));
+	copy->event = xstrdup(m->event);
+	copy->reaction = xstrdup(m->reaction);
 	return copy;
 }
 
@@ -33,6 +51,8 @@ message_free(struct message *m)
 	for (size_t i = 0; i < m->names.n; i++)
 		free(m->names.at[i]);
 	vec_done(&m->names);
+	free(m->event);
+	free(m->reaction);
 	free(m->queue);
 	free(m);
 }

@@ -1,6 +1,7 @@
 /* Messages, and what carries them.
  *
- * A message names jobs of one run; it is a reminder, the rows are the truth.
+ * A message names jobs of one run, or a delivery; it is a reminder, the rows are
+ * the truth.
  * A transport publishes (and later confirms) messages, and hands over those
  * that arrive; each that was handed over is acknowledged once, when its effect
  * is committed and all that it caused is confirmed.  Nothing here knows the
@@ -19,10 +20,12 @@ struct err;
 struct loop;
 
 struct message {
-	enum kind kind;			/* VARIABLE: one job; else one or more */
+	/* VARIABLE: one job; EVIDENCE, EVENT: one or more; REACTION: a delivery */
+	enum kind kind;
 	int64_t run;
 	VEC(int) jobs;
 	VEC(char *) names;		/* of the first jobs, for people */
+	char *event, *reaction;		/* of a REACTION: which delivery */
 	char *queue;
 	/* Of a message that was delivered: the transport's number of it, the
 	 * connection on which it came, its place among those handed over. */
@@ -30,12 +33,14 @@ struct message {
 	unsigned epoch;
 	size_t place;
 	span arrived_at;		/* monotonic */
-	size_t open;			/* jobs that are not settled yet */
+	size_t open;			/* jobs that are not settled yet; a delivery is one */
 };
 /* A message names at most so many of its jobs. */
 enum { MESSAGE_NAMES = 5 };
 
 struct message *message_new(enum kind, int64_t run, const char *queue);
+struct message *message_new_delivery(int64_t run, const char *event, const char *reaction,
+    const char *queue);
 struct message *message_dup(const struct message *);
 void message_free(struct message *);
 
@@ -45,6 +50,11 @@ struct transport {
 	 * from free: true when it is safe, false when it must be sent again. */
 	void (*publish)(struct transport *, const struct message *,
 	    void (*confirmed)(void *arg, bool ok), void *arg);
+	/* How many messages wait in QUEUE, in nobody's hands; COUNTED is told once,
+	 * from the loop or from free.  One that is not there has 0; -1: it cannot
+	 * be found out at present. */
+	void (*count)(struct transport *, const char *queue,
+	    void (*counted)(void *arg, int64_t n), void *arg);
 	/* The next message that has arrived, or NULL; the caller's until ack. */
 	struct message *(*take)(struct transport *);
 	void (*ack)(struct transport *, struct message *);	/* takes it */
@@ -61,5 +71,8 @@ struct transport {
 /* Within the process: a queue, confirmed at once.  What is in it ends with the
  * process; the books remember. */
 struct transport *transport_local(struct loop *);
+
+/* How many are open of a message that has just arrived. */
+size_t message_count_open(const struct message *);
 
 #endif

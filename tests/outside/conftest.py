@@ -64,6 +64,12 @@ def broker(sandbox):
     return harness.Broker(sandbox)
 
 
+@pytest.fixture(scope="session")
+def shared_broker(sandbox):
+    """A virtual host for many tests, each with a queue of its own: much cheaper."""
+    return harness.Broker(sandbox)
+
+
 @pytest.fixture
 def redis(sandbox):
     """Redis, empty."""
@@ -101,8 +107,17 @@ def nothing_left():
             pytest.fail("left behind:\n" + "\n".join(names), pytrace=False)
 
 
+def pytest_generate_tests(metafunc):
+    """What is marked both_transports runs locally, and over AMQP too."""
+    if ("cycles" in metafunc.fixturenames
+            and metafunc.definition.get_closest_marker("both_transports")):
+        metafunc.parametrize("cycles", ["local", "amqp"], indirect=True)
+
+
 @pytest.fixture
-def cycles(db, tocsin, tmp_path):
+def cycles(request, db, tocsin, tmp_path):
     """The program and fresh books; see cycles.py."""
-    from cycles import Cycles
-    return Cycles(tocsin, db, tmp_path)
+    from cycles import Cycles, CyclesOverAmqp
+    if getattr(request, "param", "local") == "local":
+        return Cycles(tocsin, db, tmp_path)
+    return CyclesOverAmqp(tocsin, db, tmp_path, request.getfixturevalue("shared_broker"))

@@ -9,6 +9,9 @@ QUICK = {"TOCSIN_LEASE": "2s", "TOCSIN_SWEEP": "500ms", "TOCSIN_GRACE": "500ms"}
 class Cycles:
     """The program and its books, with definitions loaded."""
 
+    hands = None		# how many measurements may run at once
+    executors = None		# those that are allowed, if not all
+
     def __init__(self, tocsin, db, directory):
         self.tocsin = tocsin
         self.db = db
@@ -18,15 +21,21 @@ class Cycles:
     def load(self, text, *flags, **options):
         return self.tocsin("load", definitions(self.directory, text), *flags, **options)
 
+    def _way(self):
+        """The flags by which a cycle is run to its end."""
+        if self.hands:
+            self.tocsin.env["TOCSIN_CONCURRENCY"] = str(self.hands)
+        return ["--local", *(["--executors", self.executors] if self.executors else [])]
+
     def run(self, *args, **options):
-        """A local cycle, to its end."""
-        return self.tocsin("cycle", "--local", *args, **options)
+        """A cycle, to its end."""
+        return self.tocsin("cycle", *self._way(), *args, **options)
 
     def run_at(self, at, *args, **options):
         return self.run("--at", at, "--force", *args, **options)
 
     def spawn(self, *args, env=None):
-        return self.tocsin.spawn("cycle", "--local", *args, env=env)
+        return self.tocsin.spawn("cycle", *self._way(), *args, env=env)
 
     def last(self):
         return self.db.one("select max(id) from tocsin.run")
@@ -61,3 +70,27 @@ class Cycles:
     def wait_for_job(self, name, *states, timeout=15):
         return wait_for(lambda: self.job(name, "state") in states, timeout,
                         lambda: f"{name} is {self.job(name, 'state')}, not {states}")
+
+
+class CyclesOverAmqp(Cycles):
+    """The same by way of the broker and two workers, who come with the first cycle."""
+
+    def __init__(self, tocsin, db, directory, broker):
+        tocsin.env.update(broker.env, TOCSIN_QUEUE="tocsin-" + db.name)
+        super().__init__(tocsin, db, directory)
+        self.workers = []
+
+    def _way(self):
+        if not self.workers:
+            self.workers = [
+                self.tocsin.spawn("worker", "-c", n, "--executors", self.executors or "sql,shell",
+                                  env={"TOCSIN_GRACE": "500ms"})
+                for n in self._shares()]
+            for worker in self.workers:
+                worker.wait_for("worker is ready", 20)
+        return ["--wait"]
+
+    def _shares(self):
+        if self.hands is None:
+            return [8, 8]
+        return [n for n in (self.hands - self.hands // 2, self.hands // 2) if n]

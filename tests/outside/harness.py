@@ -327,6 +327,7 @@ class Tocsin:
         self.env.update(HOME=str(home), LANG="C.UTF-8", TZ="UTC", PGHOST=str(home / "no-database"))
         self.env.update(env)
         self.spawned = []
+        self._numbers = itertools.count()
 
     def _command(self, args, env):
         merged = {**self.env, **{k: str(v) for k, v in (env or {}).items() if v is not None}}
@@ -339,6 +340,9 @@ class Tocsin:
         """Run to the end.  STATUS is the exit status that is expected, None for
         any; ENV is added to the environment, and what is None there is taken away."""
         command, merged = self._command(args, env)
+        # To look for leaks takes half the time of a short command, and nobody
+        # minds those of a process that ends; daemons are looked at.
+        merged["ASAN_OPTIONS"] = merged.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         name = " ".join(["tocsin", *command[1:]])
         # Files, not pipes: a pipe would also wait for whoever has inherited it.
         with tempfile.TemporaryFile("w+", errors="replace") as stdin, \
@@ -366,7 +370,7 @@ class Tocsin:
     def spawn(self, *args, env=None):
         """Start one that goes on; it is stopped when the test is over."""
         command, merged = self._command(args, env)
-        spawned = Spawned(command, merged, self.directory, len(self.spawned))
+        spawned = Spawned(command, merged, self.directory, next(self._numbers))
         self.spawned.append(spawned)
         return spawned
 

@@ -1,4 +1,4 @@
-"""A cycle within one process: what is computed, evaluated, decided, and when."""
+"""A cycle, in one process and over workers: what is computed, evaluated, decided, and when."""
 
 import json
 import re
@@ -10,6 +10,8 @@ import harness
 from cycles import QUICK
 from harness import wait_for
 from invariants import books  # noqa: F401
+
+pytestmark = pytest.mark.both_transports
 
 # The graph of the decision record.  Each variable leaves a line when it runs.
 RECORD = """
@@ -269,6 +271,32 @@ def test_a_variable_that_was_never_computed_is_none(cycles):
     cycles.run(status=1)
     assert cycles.signals() == {"e": "raise"}
     assert cycles.db.one("select value is null from tocsin.variable where name = 'bad'")
+
+
+def test_a_large_float_stays_a_float(cycles):
+    """In a definition, as a value, and as what an evidence comes to."""
+    cycles.load("""
+        [variables]
+        large.sql = "select 1e17::float8"
+        huge.sql = "select :x * 1e300::float8"
+        huge.args = { x = 1e7 }
+        [evidences.beyond_integers]
+        definition = "large * 1000"
+        operator = "=="
+        operand = 1e20
+        [evidences.no_integers]
+        definition = "huge"
+        operator = ">"
+        operand = 1e306
+        [events.e]
+        definition = "beyond_integers and no_integers"
+        """)
+    for action in ("raise", "continue_raising"):
+        cycles.run()
+        assert cycles.signals() == {"e": action}
+        assert cycles.db.one("select value from tocsin.evidence"
+                             " where name = 'beyond_integers'") == 1e20
+        cycles.due_again()
 
 
 def test_an_evaluation_error_fails_that_evidence_and_nothing_more(cycles):
@@ -628,7 +656,8 @@ def test_urgent_events_come_first(cycles):
         first.priority = 1
         middle.definition = "eb"
         """)
-    cycles.run(env={"TOCSIN_CONCURRENCY": 1})
+    cycles.hands = 1
+    cycles.run()
     assert cycles.db.all("select name from tocsin.job where kind = 'variable'"
                          " order by started_at") == ["c", "b", "a"]
 
@@ -721,7 +750,8 @@ def test_a_variable_that_its_executor_may_not_run_is_refused(cycles):
         one.definition = "e"
         two.definition = "f"
         """)
-    cycles.run("--executors", "sql", status=1)
+    cycles.executors = "sql"
+    cycles.run(status=1)
     assert cycles.job("by_shell", "state, reason") == ("failed", "refused")
     assert cycles.signals() == {"two": "raise"}
 
@@ -746,7 +776,8 @@ def test_many_measurements_run_at_once_but_not_too_many(cycles, tmp_path):
         [events.event_{name}]
         definition = "e_{name}"
         """ for name in ("a", "b", "c", "d", "e", "f")))
-    cycles.run(env={"TOCSIN_CONCURRENCY": 3})
+    cycles.hands = 3
+    cycles.run()
     assert len(cycles.signals()) == 6
     at_once = [int(n) for n in counts.read_text().split()]
     assert len(at_once) == 6 and max(at_once) <= 3

@@ -8,10 +8,14 @@ variable, each evidence, each event before its holding time.
 TOCSIN_TEST_REPLAY=n replays only every n-th of the 569 instants.  Where there
 is a program without sanitizers, TOCSIN_PLAIN, that one replays all of them: it
 is long, and shows nothing new to the sanitizers after its first cycles.
+
+Over AMQP sixty are replayed: those at which an event is true for the first or
+the last time, and some between.
 """
 
 import csv
 import os
+import random
 import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
@@ -106,30 +110,62 @@ def nothing(db, deviations):
         len(rows), "; ".join(map(str, rows[:8])))
 
 
-@pytest.mark.first
-def test_a_replay_agrees_with_the_oracle_at_every_instant(db, tocsin, monkeypatch):
+@pytest.fixture
+def plain(monkeypatch):
     if "TOCSIN_PLAIN" in os.environ:
         monkeypatch.setenv("TOCSIN", os.environ["TOCSIN_PLAIN"])
+
+
+def instants_of_the_shop(db):
     psql(db, DEMO / "shop.sql")
     psql(db, ORACLE / "oracle.sql")
     instants = db.all(INSTANTS)
     assert len(instants) == 569
-    replayed = instants[::STEP]
+    return instants
 
-    tocsin("init", status=0)
-    tocsin("load", str(DEMO / "shop.toml"), status=0)
+
+def replay(cycles, instants):
     clock = datetime.now(timezone.utc).isoformat()
-    for at in replayed:
+    for at in instants:
         ahead = ["--force"] if at > clock else []
-        tocsin("cycle", "--local", "--at", at, *ahead, status=0)
+        cycles.run("--at", at, *ahead)
 
+
+def agrees_with_the_oracle(db, instants):
     cycles = [tuple(row) for row in db.all("""
         select to_char(as_of at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                state::text from tocsin.run order by as_of""")]
-    assert cycles == [(at, "DONE") for at in replayed]
+    assert cycles == [(at, "DONE") for at in instants]
     nothing(db, RECORDED)
     nothing(db, VARIABLES)
     nothing(db, EVIDENCES)
     nothing(db, EVENTS)
+
+
+@pytest.mark.first
+def test_a_replay_agrees_with_the_oracle_at_every_instant(plain, cycles, db):
+    instants = instants_of_the_shop(db)[::STEP]
+    cycles.tocsin("load", str(DEMO / "shop.toml"))
+    replay(cycles, instants)
+    agrees_with_the_oracle(db, instants)
     if STEP == 1:
         assert [tuple(row) for row in db.all(SUMMARY)] == expected()
+
+
+def turning_points(instants, n):
+    """Where an event begins or ends, and others up to N."""
+    turns = {f"{time[:10]}T{time[11:]}Z" for _, _, *times in expected() for time in times if time}
+    assert len(turns) > 10 and turns <= set(instants)
+    rest = [at for at in instants if at not in turns]
+    return sorted(turns | set(random.Random(n).sample(rest, n - len(turns))))
+
+
+@pytest.mark.first
+@pytest.mark.parametrize("cycles", ["amqp"], indirect=True)
+def test_sixty_instants_over_two_workers_agree_with_the_oracle(plain, cycles, db):
+    instants = turning_points(instants_of_the_shop(db), 60)
+    cycles.tocsin("load", str(DEMO / "shop.toml"))
+    replay(cycles, instants)
+    agrees_with_the_oracle(db, instants)
+    assert db.one("select max(attempts) from tocsin.job") == 1
+    assert db.one("select count(distinct worker) from tocsin.job") == 2

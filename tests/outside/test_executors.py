@@ -1,7 +1,8 @@
 """What an executor makes of a variable: values, errors, and what must not happen.
 
 The tool tests/outside/measure is the executors without books and messages: it
-computes one variable for each line of its input.
+computes one variable for each line of its input.  At the end whole cycles say
+that what was computed comes into the books as it is.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import PASSED_ON, program, refuse_sanitizer, tool, wait_for
+from invariants import check
 
 
 @pytest.fixture
@@ -537,3 +539,44 @@ def has_gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+# Through a cycle
+
+def as_jsonb(value):
+    """PostgreSQL knows one kind of number: 2.0 may come back as 2, and -0.0 as 0."""
+    def number(text):
+        x = float(text)
+        return int(x) if x.is_integer() else x
+    return exactly(json.loads(json.dumps(value), parse_float=number))
+
+
+@pytest.mark.both_transports
+def test_what_was_computed_comes_into_the_books_as_it_is(cycles):
+    """All values and all failures in one cycle."""
+    bodies = [("sql", sql, value, None, None) for sql, value in VALUES]
+    bodies += [("shell", command, value, None, None) for command, value in OUTPUTS]
+    bodies += [("sql", sql, None, "error", error) for sql, error in ERRORS]
+    bodies += [("shell", command, None, reason, error) for command, reason, error in FAILURES]
+    text = "".join(f"[variables.v{n}]\n{way} = {json.dumps(body, ensure_ascii=False)}\n"
+                   for n, (way, body, *_) in enumerate(bodies))
+    names = [f"v{n}" for n in range(len(bodies))]
+    evidences = range(0, len(names), 10)
+    text += "".join(f"[evidences.e{n}]\ndefinition = 'count({', '.join(names[n:n + 10])}) >= 0'\n"
+                    for n in evidences)
+    text += "[events.everything]\ndefinition = '" + " or ".join(f"e{n}" for n in evidences) + "'\n"
+    cycles.load(text)
+    cycles.run(status=1)
+    found = {name: row for name, *row in cycles.db.all(
+        "select name, state, reason, value, error from tocsin.job where kind = 'variable'")}
+    for name, (way, body, value, reason, error) in zip(names, bodies):
+        state, why, computed, complaint = found[name]
+        if reason is None:
+            assert (state, why) == ("done", "ok"), (body, complaint)
+            assert as_jsonb(computed) == as_jsonb(value), body
+        else:
+            assert (state, why) == ("failed", reason), body
+            assert error in complaint, body
+    assert not cycles.db.all("select name, error from tocsin.job where state = 'failed'"
+                             " and kind <> 'variable'")
+    check(cycles.db)

@@ -22,7 +22,8 @@ GRAPH = """
 
 def records(worker):
     """The lines of its log: each is JSON of its own."""
-    return [json.loads(line) for line in worker.stderr.splitlines()]
+    return [json.loads(line) for line in worker.stderr.splitlines(keepends=True)
+            if line.endswith("\n")]
 
 
 def told(worker, message, **pairs):
@@ -35,24 +36,23 @@ def test_a_worker_tells_of_failures_signals_and_ends(cycles, broker):
     worker = cycles.tocsin.spawn("worker", env={**QUICK, "TOCSIN_LOG_FORMAT": "json"})
     worker.wait_for("worker is ready", 20)
     cycles.tocsin("cycle", "--wait", env=QUICK, status=1)
-    failed, = told(worker, "a job failed", cycle=1)
+    # it is told once it is committed, which the agent may see first
+    failed, = wait_for(lambda: told(worker, "a job failed", cycle=1))
     assert (failed["kind"], failed["name"], failed["reason"], failed["attempt"]) == (
         "variable", "bad", "error", "1")
     assert "line\nbreak" in failed["error"] and failed["level"] == "warn"
     closed, = wait_for(lambda: told(worker, "cycle closed", cycle=1))
     assert (closed["state"], closed["jobs"], closed["failed"]) == ("DONE_WITH_ERRORS", "6", "1")
     assert re.fullmatch(r"\d+\.\d{3}", closed["seconds"]) and float(closed["seconds"]) < 60
-    signal, = told(worker, "signal", cycle=1)
+    signal, = wait_for(lambda: told(worker, "signal", cycle=1))
     assert (signal["event"], signal["signal"], signal["level"]) == ("ring", "raise", "info")
     # going on is no news, the end is
-    cycles.due_again("ring")
-    cycles.tocsin("cycle", "--wait", env=QUICK)
+    cycles.tocsin("cycle", "--wait", "--event", "ring", env=QUICK)
     wait_for(lambda: told(worker, "cycle closed", cycle=2, state="DONE", failed=0, jobs=3))
     assert cycles.signals(2) == {"ring": "continue_raising"}
     assert not told(worker, "signal", cycle=2)
     cycles.load(GRAPH.format(a=2))
-    cycles.due_again("ring")
-    cycles.tocsin("cycle", "--wait", env=QUICK)
+    cycles.tocsin("cycle", "--wait", "--event", "ring", env=QUICK)
     signal, = wait_for(lambda: told(worker, "signal", cycle=3))
     assert (signal["event"], signal["signal"]) == ("ring", "stop_raising")
     assert worker.stop() == 0

@@ -255,17 +255,17 @@ def test_more_concurrency_counts_for_the_broker_too(cycles, reloading, tmp_path)
 
 
 def test_a_shorter_clock_counts_at_once(cycles, broker, reloading, tmp_path):
-    """A lost message, and a sweep that was hours away."""
-    worker, change = reloading(1, 'lease = "2s"\nsweep = "5h"\ngrace = "500ms"\n')
+    """A lost message, and a sweep that is hours away."""
     cycles.load(GATED.format(dir=tmp_path))
     (tmp_path / "gate").touch()
-    worker.signal(signal.SIGSTOP)
     cycles.tocsin("cycle", env=QUICK)
     with broker.connect() as connection:
-        connection.channel().queue_delete("tocsin")
-    worker.signal(signal.SIGCONT)
+        connection.channel().queue_purge("tocsin")
+    worker, change = reloading(1, 'lease = "2s"\nsweep = "5h"\ngrace = "500ms"\n')
+    assert cycles.state() == "STARTED"
     change(CLOCKS)
     wait_for(lambda: cycles.state() == "DONE", 30)
+    assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -105,11 +105,11 @@ def test_it_shows_what_it_promises_and_what_is_kept_can_be_used_and_stopped(quic
 def test_a_signal_ends_it_and_nothing_is_left(quickstart):
     before = descendants()
     process = quickstart.start()
-    wait_for(lambda: list(quickstart.directory.glob("*/servers/*.pid")), 60)
+    wait_for(lambda: list(quickstart.directory.glob("*/worker2.log")), 120)
     process.terminate()
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 143, output
-    assert "stopped at: the servers" in output
+    assert "quickstart: stopped at: " in output
     assert quickstart.left() == []
     wait_for(lambda: not descendants() - before)
 

@@ -4,21 +4,28 @@ The model knows the rules of the domain and nothing of jobs, batches, workers or
 early decision: it computes all variables, then all evidences, then all events,
 one after the other.  After each cycle the books must say the same.
 
+Locally, ten graphs are one cycle, five times.  Over AMQP each graph has an agent
+and cycles of its own, and fifty of them are open at once for three workers; in
+all, two hundred.
+
 A failure prints its seed; TOCSIN_SEED=n runs just that one.
 """
 
 import json
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from harness import wait_for
 from invariants import books, check  # noqa: F401
 
 SEEDS = [int(os.environ["TOCSIN_SEED"])] if "TOCSIN_SEED" in os.environ else [1, 2, 3, 4]
-GRAPHS, CYCLES = 10, 7
+LOCALLY = {"graphs": 10, "cycles": 7}
 STEPS = [1, 1, 1, 1, 2, 3, 5, 0, -1]	# hours; a cycle of the past is a replay
+OVER_AMQP = {"graphs": 50, "cycles": 2}
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
@@ -76,12 +83,15 @@ class Variable:
         self.world, self.fails = None, False	# what there is to be measured
         self.value, self.state, self.as_of, self.stale = None, None, None, False
 
-    def compute(self, now):
+    def measure(self, now):
+        """The state, and its reason."""
         self.stale = (self.fails and self.as_of is not None and self.max_age is not None
                       and now - self.as_of > self.max_age * HOUR)
-        self.state = "failed" if self.fails else "done"
-        if not self.fails:
-            self.value, self.as_of = self.world, now
+        if self.fails:
+            self.state = "failed"
+            return "failed", "exit" if self.by_shell else "error"
+        self.state, self.value, self.as_of = "done", self.world, now
+        return "done", "ok"
 
 
 class Evidence:
@@ -90,15 +100,21 @@ class Evidence:
         self.truth, self.state, self.unknown = None, None, False
 
     def evaluate(self):
+        """The state, and its reason."""
         self.unknown = any(v.stale for v in self.upstream)
-        if self.unknown or not any(v.state == "done" for v in self.upstream):
+        if self.unknown:
             self.state = "skipped"
-            return
+            return "skipped", "expired"
+        if not any(v.state == "done" for v in self.upstream):
+            self.state = "skipped"
+            return "skipped", "upstream"
         try:
             self.truth = bool(eval(self.definition, {}, {v.name: v.value for v in self.upstream}))
             self.state = "done"
+            return "done", "ok"
         except Exception:
             self.state = "failed"
+            return "failed", "error"
 
 
 class Event:
@@ -110,12 +126,12 @@ class Event:
         self.state, self.action, self.hold, self.next_call = "not_raising", "do_nothing", 0, ALWAYS
 
     def evaluate(self, now):
-        """The job's state, the truth, and the signal."""
+        """The job's state and its reason, the truth, and the signal."""
         truth = kleene(self.node, {e.name: None if e.unknown else e.truth for e in self.upstream})
         made = {"raise": True, "clear": False}.get(self.on_unknown)
         if not any(e.state == "done" for e in self.upstream) and (
                 truth is not None or made is None):
-            return "skipped", None, None
+            return "skipped", "upstream", None, None
         truth = made if truth is None else truth
         counts, gap = now > self.as_of, 3 * self.interval if self.max_gap is None else self.max_gap
         if counts and gap and self.as_of != ALWAYS and now - self.as_of > gap * HOUR:
@@ -136,14 +152,16 @@ class Event:
             self.action = {(False, False): "do_nothing", (False, True): "raise",
                            (True, True): "continue_raising", (True, False): "stop_raising"}[
                                was, now_raising]
-        return "done", truth, None if self.action == "do_nothing" else self.action
+        return "done", "ok", truth, None if self.action == "do_nothing" else self.action
 
 
 class Model:
-    def __init__(self, random):
-        self.random = random
+    """Some graphs, which are the business of one agent."""
+
+    def __init__(self, random, graphs, agent="default"):
+        self.random, self.agent = random, agent
         self.variables, self.evidences, self.events = [], [], []
-        for g in range(GRAPHS):
+        for g in graphs:
             self.grow(f"g{g}_")
 
     def grow(self, prefix):
@@ -192,7 +210,8 @@ class Model:
         for e in self.evidences:
             lines.append(f"[evidences.{e.name}]\ndefinition = \"{e.definition}\"")
         for e in self.events:
-            lines.append(f"[events.{e.name}]\ndefinition = \"{text(e.node)}\"")
+            lines.append(f"[events.{e.name}]\ndefinition = \"{text(e.node)}\"\n"
+                         f"agent = '{self.agent}'")
             lines.append("rrule = 'FREQ=HOURLY'\ndtstart = 2020-01-01T00:00:00Z" if e.recurrent else
                          f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'" + (
                              "" if e.max_gap is None else f"\nmax_gap = '{e.max_gap}h'"))
@@ -209,7 +228,7 @@ class Model:
                 path.unlink(missing_ok=True)
                 if not v.fails:
                     path.write_text(json.dumps(v.world))
-        db.run("delete from world")
+        db.run("delete from world where name = any (%s)", [v.name for v in self.variables])
         for v in self.variables:
             if v.world is not None or v.fails or v.by_shell:	# else there is no row
                 db.run("insert into world values (%s, %s, %s)", v.name, json.dumps(v.world), v.fails)
@@ -221,14 +240,14 @@ class Model:
         evidences = [e for e in self.evidences if any(e in event.upstream for event in due)]
         variables = [v for v in self.variables if any(v in e.upstream for e in evidences)]
         for v in variables:
-            v.compute(now)
-            jobs[v.name] = (v.state, v.value if v.state == "done" else None, None)
+            state, reason = v.measure(now)
+            jobs[v.name] = (state, reason, v.value if state == "done" else None, None)
         for e in evidences:
-            e.evaluate()
-            jobs[e.name] = (e.state, None, e.truth if e.state == "done" else None)
+            state, reason = e.evaluate()
+            jobs[e.name] = (state, reason, None, e.truth if state == "done" else None)
         for e in due:
-            state, truth, signal = e.evaluate(now)
-            jobs[e.name] = (state, None, truth)
+            state, reason, truth, signal = e.evaluate(now)
+            jobs[e.name] = (state, reason, None, truth)
             if signal:
                 signals[e.name] = signal
         return jobs, signals
@@ -236,47 +255,91 @@ class Model:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_books_agree_with_a_sequential_model(cycles, tmp_path, seed):
-    agree(cycles, tmp_path, seed, cycles.run_at)
+    dice = random.Random(seed)
+    models = [Model(dice, range(LOCALLY["graphs"]))]
+
+    def run(at):
+        cycles.run_at(at, status=None, env={"TOCSIN_CONCURRENCY": dice.randint(1, 8)})
+    agree(cycles, tmp_path, seed, models, LOCALLY["cycles"], run)
 
 
-@pytest.mark.parametrize("seed", SEEDS[:6])
-def test_over_three_workers_too(cycles, broker, tmp_path, seed):
+@pytest.mark.parametrize("seed", SEEDS)
+def test_over_three_workers_too(cycles, shared_broker, tmp_path, seed, monkeypatch):
+    dice = random.Random(seed)
+    models = [Model(dice, [g], f"agent{g}") for g in range(OVER_AMQP["graphs"])]
+    cycles.tocsin.env.update(shared_broker.env, TOCSIN_QUEUE=cycles.db.name)
     # With few hands each, so that they meet at many an evidence.
-    for n in (1, 2, 3):
-        cycles.tocsin.spawn("worker", "-c", n, "--executors", "sql,shell").wait_for("is ready", 20)
-    agree(cycles, tmp_path, seed, lambda at, **options: cycles.tocsin(
-        "cycle", "--wait", "--at", at, "--force", **options))
+    workers = [cycles.tocsin.spawn("worker", "-c", n, "--executors", "sql,shell")
+               for n in (1, 2, 3)]
+    for worker in workers:
+        worker.wait_for("is ready", 20)
+    # A hundred agents: sanitizers would take longer to begin than these to end.
+    if "TOCSIN_PLAIN" in os.environ:
+        monkeypatch.setenv("TOCSIN", os.environ["TOCSIN_PLAIN"])
+
+    def start(agent, at):
+        cycles.tocsin("cycle", "--agent", agent, "--at", at, "--force")
+
+    def run(at):
+        with ThreadPoolExecutor(3) as several:
+            for started in [several.submit(start, model.agent, at) for model in models]:
+                started.result()
+        wait_for(lambda: cycles.db.one("select bool_and(finished_at is not null) from tocsin.run"),
+                 60, "the cycles do not end")
+    agree(cycles, tmp_path, seed, models, OVER_AMQP["cycles"], run)
+    assert cycles.db.one("select count(distinct worker) from tocsin.job") == 3
 
 
-def agree(cycles, tmp_path, seed, run_at):
+def agree(cycles, tmp_path, seed, models, times, run):
     print(f"TOCSIN_SEED={seed}")
-    model = Model(random.Random(seed))
     db, world = cycles.db, tmp_path / "world"
     world.mkdir()
     db.run("create table world (name text primary key, value jsonb, fails boolean)")
-    cycles.load(model.definitions(world))
+    cycles.load("\n".join(model.definitions(world) for model in models))
     cycles.due_again()
-    now = START
-    for n in range(CYCLES):
-        now += model.random.choice(STEPS) * HOUR
-        model.change_the_world(db, world)
-        jobs, signals = model.cycle(now)
-        failed = any(state == "failed" for state, _, _ in jobs.values())
-        run_at(now.isoformat(), status=int(failed),
-                      env={"TOCSIN_CONCURRENCY": model.random.randint(1, 8)})
+    now, seen = START, 0
+    dice = random.Random(seed)
+    for n in range(times):
+        now += dice.choice(STEPS) * HOUR
+        for model in models:
+            model.change_the_world(db, world)
+        expected = {model.agent: model.cycle(now) for model in models}
+        run(now.isoformat())
         where = f"TOCSIN_SEED={seed}, cycle {n}"
-        found = {name: (state, value, truth) for name, state, value, truth in db.all("""
-            select name, state, case when kind = 'variable' and state = 'done' then value end,
-                   case when state = 'done' then truth end
-              from tocsin.job where run_id = %s""", cycles.last())}
-        assert found == jobs, where
-        assert cycles.signals() == signals, where
-        assert dict(db.all("select name, value from tocsin.variable")) == {
-            v.name: v.value for v in model.variables}, where
-        assert dict(db.all("select name, bool_value from tocsin.evidence")) == {
-            e.name: e.truth for e in model.evidences}, where
-        assert sorted(db.all("""
-            select name, state, action, hold, case when isfinite(next_call)
-                   then next_call else '0001-01-01T00:00:00Z' end from tocsin.event""")) == sorted(
-            (e.name, e.state, e.action, e.hold, e.next_call) for e in model.events), where
+        found, seen = agents_cycles(db, seen), db.one("select max(id) from tocsin.run")
+        assert found.keys() == expected.keys(), where
+        for agent, (jobs, signals) in expected.items():
+            failed = any(state == "failed" for state, *_ in jobs.values())
+            assert found[agent] == ("DONE_WITH_ERRORS" if failed else "DONE", jobs, signals), (
+                where, agent)
+        standing_is_right(db, models, where)
         check(db)
+
+
+def agents_cycles(db, seen):
+    """agent -> state, jobs and signals of its cycle after SEEN, of which it has one."""
+    runs = db.all("select id, agent, state from tocsin.run where id > %s", seen)
+    assert len({agent for _, agent, _ in runs}) == len(runs)
+    found = {id: (state, {}, {}) for id, _, state in runs}
+    for id, name, state, reason, value, truth in db.all("""
+            select run_id, name, j.state, reason,
+                   case when j.kind = 'variable' and j.state = 'done' then value end,
+                   case when j.state = 'done' then truth end
+              from tocsin.job j join tocsin.run r on r.id = run_id where run_id > %s""", seen):
+        found[id][1][name] = (state, reason, value, truth)
+    for id, event, action in db.all("select run_id, event, action from tocsin.signal"
+                                    " join tocsin.run r on r.id = run_id where run_id > %s", seen):
+        found[id][2][event] = action
+    return {agent: found[id] for id, agent, _ in runs}
+
+
+def standing_is_right(db, models, where):
+    assert dict(db.all("select name, value from tocsin.variable")) == {
+        v.name: v.value for model in models for v in model.variables}, where
+    assert dict(db.all("select name, bool_value from tocsin.evidence")) == {
+        e.name: e.truth for model in models for e in model.evidences}, where
+    assert sorted(db.all("""
+        select name, state, action, hold, case when isfinite(next_call)
+               then next_call else '0001-01-01T00:00:00Z' end from tocsin.event""")) == sorted(
+        (e.name, e.state, e.action, e.hold, e.next_call)
+        for model in models for e in model.events), where

@@ -6,6 +6,8 @@ import pytest
 
 from invariants import books  # noqa: F401
 
+pytestmark = pytest.mark.both_transports
+
 # What is measured is what the test writes into a table.
 LEVER = """
     [variables.lever]

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from cycles import QUICK
-from harness import wait_for
+from harness import processes, wait_for
 from invariants import check
 from relay import Relay
 
@@ -127,3 +127,22 @@ def test_sessions_ask_after_the_other_end(cycles, db, tmp_path):
         pytest.skip("the sandbox's PostgreSQL has no TCP")
     cycles.run(env={"PGHOST": "127.0.0.1", "TOCSIN_HEARTBEAT": "7s"})
     assert db.one("select value from tocsin.variable where name = 'v'") == "7 14000"
+
+
+def test_what_a_worker_that_stands_still_has_locked_is_free_again(cycles, broker, tmp_path):
+    """It stands in the middle of a settling; its machine may have lost its power."""
+    cycles.load(GRAPH.format(dir=tmp_path))
+    (tmp_path / "gate").touch()
+    args = ["worker", "--executors", "sql,shell"]
+    still = cycles.tocsin.spawn(*args, env={
+        **IMPATIENT, "TOCSIN_FAILPOINT": "worker.before_commit=stop@1"})
+    still.wait_for("worker is ready", 20)
+    cycles.tocsin("cycle", env=QUICK)
+    wait_for(lambda: processes()[still.pid][1] == "T", 15)
+    other = cycles.tocsin.spawn(*args, env=IMPATIENT)
+    wait_for(lambda: cycles.state() == "DONE", 30)
+    assert cycles.signals() == {"e": "raise"}
+    still.signal(signal.SIGCONT)
+    still.wait_for("the books cannot be used, trying again")
+    check(cycles.db)
+    assert (still.stop(), other.stop()) == (0, 0)

@@ -87,7 +87,8 @@ def test_status_as_json_keeps_its_shape(shop, tocsin):
                       "deliveries"}
     assert s["definitions"] == {"variables": 2, "evidences": 2, "events": 2, "reactions": 0}
     assert s["due"] == 2
-    assert s["deliveries"] == {"pending": 0, "sending": 0, "failed": 0, "unclaimed": 0}
+    assert s["deliveries"] == {"pending": 0, "sending": 0, "failed": 0, "unclaimed": 0,
+                               "waiting": []}
     [cycle] = s["cycles"]
     assert set(cycle) == {"id", "kind", "agent", "state", "origin", "as_of", "created_at",
                           "started_at", "finished_at", "seconds", "jobs", "unsettled", "failed",

@@ -433,6 +433,47 @@ def test_a_queue_that_is_purged_is_filled_again(cycles, workers, broker):
     assert cycles.db.one("select max(attempts) from tocsin.job") == 1
 
 
+def stands_still(cycles, lease="2 s"):
+    wait_for(lambda: cycles.db.one(
+        f"select max(queued_at) < now() - interval '{lease}' from tocsin.job"))
+
+
+def test_jobs_whose_messages_wait_are_not_sent_again_and_purged_ones_are(cycles, workers, broker):
+    """The workers of the queue are away; one of another queue sweeps."""
+    cycles.load(GRAPH)
+    cycles.tocsin("cycle", env=QUICK)
+    sweeper, = workers(1, "-Q", "other")
+    stands_still(cycles, "4 s")				# four sweeps
+    assert broker.depth("tocsin") == 4
+    assert cycles.db.one("select max(resends) from tocsin.job") == 0
+    with broker.connect() as connection:
+        assert connection.channel().queue_purge("tocsin") == 4
+    wait_for(lambda: broker.depth("tocsin") == 4)
+    assert sweeper.stop() == 0
+    assert sweeper.stderr.count("jobs are sent again") == 1
+    workers(1)
+    wait_for(lambda: cycles.state() == "DONE_WITH_ERRORS", 20)
+    is_as_it_should_be(cycles)
+
+
+@pytest.mark.parametrize("state", ["CREATED", "STARTED"])
+def test_an_agent_that_resumes_sends_what_is_lost_alone(cycles, broker, state):
+    cycles.load(GRAPH)
+    cycles.tocsin("cycle", env=QUICK)
+    if state == "CREATED":		# as if its agent had died before it said so
+        cycles.db.run("update tocsin.run set state = 'CREATED', started_at = null")
+    stands_still(cycles)
+    assert "STARTED" in cycles.tocsin("cycle", env=QUICK).stdout
+    assert broker.depth("tocsin") == 4
+    with broker.connect() as connection:
+        assert connection.channel().queue_delete("tocsin") == 4
+    assert "STARTED" in cycles.tocsin("cycle", env=QUICK).stdout
+    assert broker.depth("tocsin") == 4
+    assert cycles.db.one("select min(resends) = 1 and max(resends) = 1 from tocsin.job"
+                         " where state = 'queued'")
+    check(cycles.db, open_runs=True)
+
+
 def test_a_variable_that_kills_its_workers_is_lost_alone(cycles, broker, workers):
     """The workers are started again, as an operator's system would."""
     cycles.load("""

@@ -519,7 +519,8 @@ static void
 our_own_message_comes_back(void **state)
 {
 	static const char *const names[] = { "orders_today" };
-	struct celery_job job = { TASK_VARIABLE, installation(), INT64_MAX, { 0 } }, back = { 0 };
+	struct celery_job job = { .task = TASK_VARIABLE, .installation = installation(),
+		.run = INT64_MAX }, back = { 0 };
 	struct celery_envelope e;
 	struct celery_message m;
 	struct refusal refusal;
@@ -545,8 +546,40 @@ our_own_message_comes_back(void **state)
 	celery_job_done(&back);
 }
 
+static void
+a_delivery_comes_back(void **state)
+{
+	struct celery_job job = { .task = TASK_REACTION, .installation = installation(),
+		.run = 17, .event = xstrdup("bell"), .reaction = xstrdup("ring") }, back = { 0 };
+	struct celery_envelope e;
+	struct celery_message m;
+	struct refusal refusal;
+
+	celery_job_encode(&job, NULL, 0, "gen1@h", &e);
+	assert_string_equal(json_string_value(json_object_get(e.headers, "argsrepr")),
+	    "('bell', 'ring')");
+	/* python3: uuid.uuid5(uuid.UUID("6ba7b810-..."), "17/bell/ring") */
+	assert_string_equal(json_string_value(json_object_get(e.headers, "id")),
+	    "ed572d24-3b8c-510b-9e15-c7ab950bb510");
+	celery_message_init(&m);
+	assert_int_equal(celery_decode(&m, &e, &refusal), 0);
+	assert_int_equal(celery_job_decode(&back, &m, &refusal), 0);
+	assert_int_equal(back.task, TASK_REACTION);
+	assert_true(back.run == 17);
+	assert_string_equal(back.event, "bell");
+	assert_string_equal(back.reaction, "ring");
+	assert_int_equal(back.jobs.n, 0);
+	celery_message_done(&m);
+	celery_envelope_done(&e);
+	celery_job_done(&job);
+	celery_job_done(&back);
+}
+
 #define KWARGS(run, jobs) "{'installation': '6ba7b810-9dad-11d1-80b4-00c04fd430c8'," \
 	" 'run': " run ", 'jobs': " jobs
+
+#define DELIVERY(more) "[[], {'installation': '6ba7b810-9dad-11d1-80b4-00c04fd430c8'," \
+	" 'run': 1" more "}, {}]"
 
 static void
 our_own_tasks_take_nothing_else(void **state)
@@ -557,6 +590,15 @@ our_own_tasks_take_nothing_else(void **state)
 		    NULL },
 		{ "tocsin.cycle", "[[], " KWARGS("1", "[]") "}, {}]", NULL },
 		{ "tocsin.cycle", "[[], " KWARGS("1", "[1]") "}, {}]", "kwargs" },
+		{ "tocsin.reaction", DELIVERY(", 'event': 'e', 'reaction': 'r'"), NULL },
+		{ "tocsin.reaction", DELIVERY(", 'event': 'e'"), "kwargs" },
+		{ "tocsin.reaction", DELIVERY(", 'event': '', 'reaction': 'r'"), "kwargs" },
+		{ "tocsin.reaction", DELIVERY(", 'event': 1, 'reaction': 'r'"), "kwargs" },
+		{ "tocsin.reaction", DELIVERY(", 'event': 'e', 'reaction': 'r', 'jobs': [1]"),
+		    "kwargs" },
+		{ "tocsin.reaction", "[[], " KWARGS("1", "[0]") "}, {}]", "kwargs" },
+		{ "tocsin.event", "[[], " KWARGS("1", "[0]") ", 'event': 'e', 'reaction': 'r'}, {}]",
+		    "kwargs" },
 		{ "tocsin.other", "[[], " KWARGS("1", "[0]") "}, {}]", "unregistered" },
 		{ "tocsin.event", "[[1], " KWARGS("1", "[0]") "}, {}]", "args" },
 		{ "tocsin.event", "[[], " KWARGS("1", "[0]") ", 'more': 1}, {}]", "kwargs" },
@@ -628,6 +670,7 @@ main(void)
 		cmocka_unit_test(what_is_written_has_all_headers_of_celery),
 		cmocka_unit_test(reprs_are_those_of_python),
 		cmocka_unit_test(a_job_has_one_id_for_ever),
+		cmocka_unit_test(a_delivery_comes_back),
 		cmocka_unit_test(our_own_message_comes_back),
 		cmocka_unit_test(our_own_tasks_take_nothing_else),
 	};

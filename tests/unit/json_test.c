@@ -72,6 +72,10 @@ every_real_reads_back_as_itself(void **state)
 		v = read_text(json_format_real(x, buf));
 		assert_true(json_is_real(v) && json_real_value(v) == x);
 		json_decref(v);
+		v = read_text(json_real_for_books(x, buf));
+		assert_true(json_is_real(v) && json_real_value(v) == x);
+		assert_null(strstr(buf, "e+"));
+		json_decref(v);
 	}
 }
 
