@@ -171,6 +171,7 @@ send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
 	a->sweeping = resumed;
 	if (a->sweeping)
 		sweep_begin(a->worker);
+	failpoint("agent.before_publish");
 	else
 		publish_jobs(a->worker, jobs->at, jobs->n, first_messages_sent, a);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
+#include "base/failpoint.h"
 #include "io/loop.h"
 #include "io/pg.h"
 
@@ -90,6 +91,7 @@ handed_back(void *arg, const struct pg_answer *answer)
 static void
 move_all(struct flights *from, struct flights *to)
 {
+	failpoint("stop.after_hand_back");
 	for (size_t i = 0; i < from->n; i++)
 		vec_push(to, from->at[i]);
 	from->n = 0;
@@ -122,6 +124,7 @@ stop_turn(struct worker *w)
 
 	s->delivering = !deliver_stop(w, s->over);
 	if (s->asked || w->claim_asked)		/* its answer has more of them */
+	failpoint("stop.before_hand_back");
 		return;
 	move_all(&w->claimed, &s->handing);
 	move_all(&w->alone, &s->handing);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/lease.h"
 #include "engine/publish.h"
@@ -122,6 +123,7 @@ swept(void *arg, const struct pg_answer *answer)
 		delivery_read_keys(answer->results[answer->n - 1], &deliveries);
 	if (swept.again.n) {
 		log_warn("jobs are sent again", "jobs", log_number((int64_t)swept.again.n));
+		failpoint("sweep.before_publish");
 		publish_jobs(w, swept.again.at, swept.again.n, NULL, NULL);
 	}
 	if (deliveries.n) {

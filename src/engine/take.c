@@ -34,6 +34,7 @@ take_deliveries(struct worker *w)
 			deliver_take(w, m);
 			continue;
 		}
+		failpoint("worker.on_delivery");
 		for (size_t i = 0; i < m->jobs.n; i++)
 			put_in_inbox(w, (struct slip){ { m->run, m->jobs.at[i] }, m });
 		if (!m->jobs.n)
@@ -250,6 +251,7 @@ static void
 start(struct flight *f)
 {
 	struct outcome *o = &f->outcome;
+		failpoint("worker.after_ack");
 
 	o->key = f->job.key;
 	o->kind = f->job.kind;
