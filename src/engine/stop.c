@@ -7,17 +7,21 @@
  * variable), it is published again.
  *
  * If the books or the broker cannot be reached the leases run out and the sweep
- * finds the jobs, so nothing here waits for longer than another grace. */
+ * finds the jobs, so nothing here waits for longer than another grace.
+ *
+ * Who is told twice is in a hurry: grace is over at once, and the books have a
+ * second to take back what is held. */
 #include "engine/stop.h"
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
-#include "base/failpoint.h"
 #include "io/loop.h"
 #include "io/pg.h"
 
 enum { LEAST_WAIT = 2 };		/* seconds for books and broker, whatever grace is */
+#define LAST_WAIT SECOND		/* for those of a worker in a hurry */
 
 struct stopping {
 	struct timer *grace;
@@ -57,6 +61,15 @@ worker_stop(struct worker *w)
 	loop_nudge(w->loop);
 }
 
+void
+worker_hurry(struct worker *w)
+{
+	worker_stop(w);
+	w->stopping->over = true;
+	timer_start(w->stopping->grace, LAST_WAIT);
+	loop_nudge(w->loop);
+}
+
 /* --- handing back --- */
 
 static void
@@ -78,6 +91,7 @@ handed_back(void *arg, const struct pg_answer *answer)
 		worker_note_trouble(w, "handing back", answer->err);
 		return;
 	}
+	failpoint("stop.after_hand_back");
 	worker_note_success(w);
 	s->handed_back += s->handing.n;
 	for (size_t i = 0; i < s->handing.n; i++) {
@@ -91,7 +105,6 @@ handed_back(void *arg, const struct pg_answer *answer)
 static void
 move_all(struct flights *from, struct flights *to)
 {
-	failpoint("stop.after_hand_back");
 	for (size_t i = 0; i < from->n; i++)
 		vec_push(to, from->at[i]);
 	from->n = 0;
@@ -111,6 +124,7 @@ hand_back(struct worker *w)
 		f->exec = NULL;
 		vec_push(&held, ((struct held){ f->job.key, f->job.fence }));
 	}
+	failpoint("stop.before_hand_back");
 	s->asked = true;
 	claim_say_hand_back(w->claims, held.at, held.n);
 	pg_ask(w->claims, handed_back, w);
@@ -124,7 +138,6 @@ stop_turn(struct worker *w)
 
 	s->delivering = !deliver_stop(w, s->over);
 	if (s->asked || w->claim_asked)		/* its answer has more of them */
-	failpoint("stop.before_hand_back");
 		return;
 	move_all(&w->claimed, &s->handing);
 	move_all(&w->alone, &s->handing);

@@ -110,6 +110,8 @@ void worker_take_changes(struct worker *);
 /* Take no more work; finish within grace what runs, and settle it; then kill
  * the rest and hand it back.  worker_turn() does all that. */
 void worker_stop(struct worker *);
+/* The same without grace, and with little patience. */
+void worker_hurry(struct worker *);
 bool worker_has_stopped(const struct worker *);
 
 /* The books have failed with ERR: wait before the next try. */
