@@ -19,6 +19,7 @@
 #include "io/child.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 
 struct life {
@@ -128,7 +129,9 @@ cycle_turn(void *arg)
 	worker_turn(w);
 	if (life->stopped > 2 || too_much_trouble(life))
 		return false;
-	if (life->stopped)
+	if (w->newer_schema)
+		life->rc = migrate_refuse(w->newer_schema, life->err);
+	if (life->stopped || w->newer_schema)
 		return !worker_has_stopped(w);
 	return !life->closed || !worker_is_idle(w) || !deliver_is_idle(w);
 }

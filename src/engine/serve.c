@@ -18,6 +18,7 @@
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
+#include "store/migrate.h"
 #include "store/store.h"
 #include "wire/amqp.h"
 
@@ -148,7 +149,11 @@ serve_turn(void *arg)
 	if (!d->worker)
 		return true;
 	worker_turn(d->worker);
-	return !worker_has_stopped(d->worker) || !d->transport->close(d->transport);
+	if (!worker_has_stopped(d->worker) || !d->transport->close(d->transport))
+		return true;
+	if (d->worker->newer_schema)
+		d->rc = migrate_refuse(d->worker->newer_schema, d->err);
+	return false;
 }
 
 int

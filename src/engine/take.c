@@ -107,6 +107,15 @@ sort_claims(struct worker *w, struct claims *claims)
 	}
 }
 
+/* Back to the inbox. */
+static void
+give_up_claim(struct worker *w)
+{
+	for (size_t i = 0; i < w->claiming.n; i++)
+		put_in_inbox(w, w->claiming.at[i]);
+	w->claiming.n = 0;
+}
+
 static void
 claim_answered(void *arg, const struct pg_answer *answer)
 {
@@ -116,15 +125,17 @@ claim_answered(void *arg, const struct pg_answer *answer)
 	w->claim_asked = false;
 	w->claiming_variables = 0;
 	if (answer->err) {
-		/* Back to the inbox: claiming again what was claimed after all
-		 * finds it running, and the lease guards it. */
-		for (size_t i = 0; i < w->claiming.n; i++)
-			put_in_inbox(w, w->claiming.at[i]);
-		w->claiming.n = 0;
+		/* Claiming again what was claimed after all finds it running,
+		 * and the lease guards it. */
+		give_up_claim(w);
 		worker_note_trouble(w, "claiming jobs", answer->err);
 		return;
 	}
 	worker_note_success(w);
+	if (worker_is_outdated(w, answer)) {
+		give_up_claim(w);
+		return;
+	}
 	claims = claim_read(answer);
 	sort_claims(w, claims);
 	claims_free(claims);
@@ -240,6 +251,7 @@ measure(struct flight *f)
 		f->queue = xstrdup(f->from->queue);
 		publish_release(f->worker, f->from);
 		f->from = NULL;
+		failpoint("worker.after_ack");
 	}
 	snprintf(key, sizeof key, "%" PRId64 "-%d-%d", f->job.key.run, f->job.key.id,
 	    f->job.fence);
@@ -251,7 +263,6 @@ static void
 start(struct flight *f)
 {
 	struct outcome *o = &f->outcome;
-		failpoint("worker.after_ack");
 
 	o->key = f->job.key;
 	o->kind = f->job.kind;
