@@ -12,8 +12,9 @@ struct pg_settings;
 void session_copy(struct pg_settings *, const struct pg_settings *from);
 void session_free(struct pg_settings *);
 
-/* PQconnectStart; HOSTADDR is the address of its host, or NULL. */
-PGconn *session_start(const struct pg_settings *, const char *hostaddr);
+/* PQconnectStart; ADDRESSES are those of session_host(), with commas between
+ * them, or NULL where there is none. */
+PGconn *session_start(const struct pg_settings *, const char *addresses);
 
 /* CONN has connected: is it what we asked for?  -1 with ERR where the session's
  * options have not reached PostgreSQL, or where we are to write and may not. */
