@@ -69,14 +69,17 @@ static const char give_books[] =
 
 /* What is only added to - history, signals, the audit - stays as it was written.
  * In the audit and in the versions the database says who and when. */
+#define SAID_BY_US \
+	"attnum > 0 and not attisdropped and attname not in" \
+	" ('id', 'at', 'loaded_at', 'loaded_by', 'address')"
+
 static const char grant_rights[] =
     "with t as (select c.oid, c.relname as name, case"
     "  when c.relname in ('installation', 'migration') then array['select']"
     "  when c.relname in ('history', 'signal') then array['select', 'insert']"
-    "  when c.relname = 'version' then"
-    "   array['select', 'insert (kind, name, hash, body, upstream)']"
-    "  when c.relname = 'audit' then"
-    "   array['select', 'insert (os_user, host, file, kind, name, change, hash, body)']"
+    "  when c.relname in ('version', 'audit') then array['select', (select"
+    "   format('insert (%s)', string_agg(attname, ', ' order by attnum))"
+    "   from pg_attribute a where a.attrelid = c.oid and " SAID_BY_US ")]"
     "  when c.relname in ('run', 'job', 'delivery') then array['select', 'insert', 'update']"
     "  else array['select', 'insert', 'update', 'delete'] end as rights"
     " from pg_class c where c.relnamespace = 'tocsin'::regnamespace"
@@ -93,7 +96,8 @@ static const char grant_rights[] =
     " union all select 3, format('grant %s on %s to tocsin_app',"
     "   array_to_string(t.rights, ', '), t.oid::regclass) from t"
     "  where exists (select from unnest(t.rights) p where case when p like '%(%'"
-    "   then not has_column_privilege('tocsin_app', t.oid, 'body', 'insert')"
+    "   then exists (select from pg_attribute a where a.attrelid = t.oid and " SAID_BY_US
+    "    and not has_column_privilege('tocsin_app', t.oid, a.attnum, 'insert'))"
     "   else not has_table_privilege('tocsin_app', t.oid, p) end)"
     " union all select 4, format('grant usage on sequence %s to tocsin_app', c.oid::regclass)"
     "  from pg_class c where c.relkind = 'S' and c.relnamespace = 'tocsin'::regnamespace"
