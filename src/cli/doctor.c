@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "cli/cmd.h"
 #include "cli/number.h"
@@ -79,7 +80,7 @@ look_at_server(struct visit *v, PGconn *conn)
 	if (!member_true(s, "may_write"))
 		find(v, WRONG, "database", xasprintf("role %s may not write to the books",
 		    member_text(s, "role")), xstrdup("use the role that tocsin init was run with, "
-		    "or grant it what tocsin-books(5) lists"));
+		    "or a login that is granted tocsin_app of 'tocsin init --roles'"));
 	if (member_true(s, "superuser"))
 		find(v, DOUBTFUL, "database", xasprintf("role %s is a superuser",
 		    member_text(s, "role")), xstrdup("give tocsin a role of its own"));
@@ -182,29 +183,33 @@ static void
 look_at_measuring(struct visit *v)
 {
 	struct err err;
-	json_t *m = inspect_measuring(v->conf, &err);
-	enum level level = WELL;
+	json_t *m = inspect_measuring(v->conf, &err), *what;
+	struct str beyond = STR_INIT;
+	const char *role, *login;
+	size_t i;
 
 	if (!m) {
 		find_error(v, "measuring", &err);
 		return;
 	}
-	if (member_true(m, "superuser") || json_array_size(json_object_get(m, "memberships")))
-		level = DOUBTFUL;
-	if (level == DOUBTFUL)
-		find(v, level, "measuring", xasprintf("user SQL runs as %s, %s%s",
-		    member_text(m, "role"), member_true(m, "superuser") ? "a superuser" : "a member of ",
-		    member_true(m, "superuser") ? "" : member_text(m, "memberships")),
-		    xstrdup("make a role that may only SELECT, and name it in measuring_role "
-		    "or measuring_url; a read-only transaction is no wall"));
-	else if (member_number(m, "writable"))
-		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, which may write to "
-		    "%s tables, %s among them", member_text(m, "role"), member_text(m, "writable"),
-		    member_text(m, "example")), xstrdup("make a role that may only SELECT, and name "
-		    "it in measuring_role or measuring_url; a read-only transaction is no wall"));
+	role = member_text(m, "role");
+	login = member_text(m, "login");
+	json_array_foreach(json_object_get(m, "beyond"), i, what)
+		str_printf(&beyond, "%s%s", i ? "; " : "", json_string_value(what));
+	if (!beyond.len)
+		find(v, WELL, "measuring", xasprintf("user SQL runs as %s, which may only read",
+		    role), NULL);
+	else if (!strcmp(role, login))
+		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, which %s", role,
+		    str_text(&beyond)), xstrdup("let measuring_url name a login that may only "
+		    "SELECT, such as tocsin_measure of 'tocsin init --roles'; a read-only "
+		    "transaction is no wall"));
 	else
-		find(v, WELL, "measuring", xasprintf("user SQL runs as %s, which may write nowhere",
-		    member_text(m, "role")), NULL);
+		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, but can change back "
+		    "to %s, which %s", role, login, str_text(&beyond)), xstrdup("measuring_role "
+		    "keeps out mistakes; the wall is a login of its own in measuring_url, such as "
+		    "tocsin_measure of 'tocsin init --roles'"));
+	str_done(&beyond);
 	json_decref(m);
 }
 

@@ -99,6 +99,8 @@ start_child(struct shell *shell, struct err *err)
 		.hard = v->hard,
 		.grace = conf->grace,
 		.max_output = (size_t)conf->max_output,
+		.limits = { conf->command_memory, conf->command_file_size,
+		    conf->command_files, conf->command_processes, conf->command_cpu },
 	};
 	const char *name;
 	json_t *value;

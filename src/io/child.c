@@ -559,11 +559,15 @@ spawn(const struct child_settings *settings, const char *mark, const int fds[3],
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t every, none;
-	char parent[24], *argv[] = { (char *)"tocsin", (char *)"__exec", parent,
-		(char *)settings->shell, (char *)settings->command, NULL };
+	const struct child_limits *l = &settings->limits;
+	char parent[24], limits[128], *argv[] = { (char *)"tocsin", (char *)"__exec", parent,
+		limits, (char *)settings->shell, (char *)settings->command, NULL };
 	int rc;
 
 	snprintf(parent, sizeof parent, "%d", (int)getpid());
+	snprintf(limits, sizeof limits, "%lld,%lld,%lld,%lld,%lld", (long long)l->memory,
+	    (long long)l->file_size, (long long)l->files, (long long)l->processes,
+	    (long long)((l->cpu + SECOND - 1) / SECOND));
 	for (size_t i = 0; settings->environment && settings->environment[i]; i++)
 		vec_push(&environment, (char *)settings->environment[i]);
 	vec_push(&environment, (char *)mark);
