@@ -160,7 +160,7 @@ sweep_adopted(const struct process *p)
 	if (p->born < adopting || is_somebody_elses(p->pid))
 		return;
 	if (p->dead) {
-		waitpid(p->pid, NULL, WNOHANG);
+		process_bury(p->pid);
 		return;
 	}
 	process_mark(p->pid, mark);
@@ -280,7 +280,7 @@ sweep(void *arg)
 
 	while ((gone = take_gone())) {
 		watcher_forget(gone->pid);
-		waitpid(gone->pid, NULL, WNOHANG);
+		process_bury(gone->pid);
 		tell_end(gone);			/* may start another */
 		child_free(gone);
 	}
@@ -440,10 +440,13 @@ static bool
 note_exit(struct child *child)
 {
 	siginfo_t info = { 0 };
+	int rc;
 
 	/* WNOWAIT: it stays a zombie, to keep the group's id ours. */
-	if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
-	    info.si_pid == 0)
+	do
+		rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	while (rc && errno == EINTR);
+	if (rc || info.si_pid == 0)
 		return false;
 	child->exited = true;
 	child->end.status = info.si_code == CLD_EXITED ? info.si_status : -1;
