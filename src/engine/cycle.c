@@ -247,7 +247,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, struct run_row *
     enum cycle_end *end, struct err *err)
 {
 	struct fired_jobs jobs = { 0 };
-	PGconn *conn = store_open(conf, err);
+	PGconn *conn = store_open_to_write(conf, err);
 	int rc = -1;
 
 	if (!conn || cycle_make_or_find(conn, conf, q, run, end, err))

@@ -121,7 +121,7 @@ look_for_books(void *arg)
 	struct daemon *d = arg;
 	struct uuid installation;
 	struct err err;
-	PGconn *conn = store_open(d->set->conf, &err);
+	PGconn *conn = store_open_to_write(d->set->conf, &err);
 	span wait = SECOND / 4 << (d->failures < 7 ? d->failures : 7);
 
 	if (conn && !store_installation(conn, &installation, &err))

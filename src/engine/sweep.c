@@ -215,6 +215,15 @@ looked(void *arg, const struct pg_answer *answer)
 		t->count(t, s->queues.at[i].queue, counted, s);
 }
 
+/* A prepared statement keeps its plan, and one that was made when there were a
+ * few jobs would go on to read all of them when there are many. */
+static void
+plan_anew(struct pg *pg)
+{
+	pg_say(pg, "discard plans", 0, NULL);
+	pg_ask(pg, NULL, NULL);
+}
+
 void
 sweep_begin(void *arg)
 {
@@ -231,6 +240,8 @@ sweep_begin(void *arg)
 	/* Ours first: after an outage they may have run out as all others. */
 	if (!w->renewing.n)
 		lease_renew(w);
+	plan_anew(w->claims);
+	plan_anew(w->books);
 	sweep_say_look(w->claims, w->set.only_run, w->conf->lease);
 	if (sweeps_deliveries(w))
 		delivery_say_wait(w->claims);

@@ -33,6 +33,15 @@ retry_now(void *arg)
 	w->waiting = false;
 }
 
+/* With jitter, so that those who met do not meet again, and workers do not come
+ * back all at once. */
+void
+worker_wait(struct worker *w, span about)
+{
+	w->waiting = true;
+	timer_start(w->retry, about / 2 + (span)(random() % (about / 2)));
+}
+
 void
 worker_note_trouble(struct worker *w, const char *what, const struct err *err)
 {
@@ -43,9 +52,7 @@ worker_note_trouble(struct worker *w, const char *what, const struct err *err)
 	w->failures++;
 	log_warn("the books cannot be used, trying again", "while", what,
 	    "error", err->message, "failures", log_number(w->failures));
-	w->waiting = true;
-	/* Jitter, so that workers do not come back all at once. */
-	timer_start(w->retry, wait / 2 + (span)(random() % (wait / 2)));
+	worker_wait(w, wait);
 }
 
 void

@@ -116,6 +116,8 @@ void worker_stop(struct worker *);
 void worker_hurry(struct worker *);
 bool worker_has_stopped(const struct worker *);
 
+/* Nothing is asked of the books for ABOUT so long. */
+void worker_wait(struct worker *, span about);
 /* The books have failed with ERR: wait before the next try. */
 void worker_note_trouble(struct worker *, const char *what, const struct err *);
 void worker_note_success(struct worker *);
