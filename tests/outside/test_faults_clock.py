@@ -9,6 +9,7 @@ sets the clock of a machine.  The database has the right time all the while.
 import glob
 import os
 import re
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -40,6 +41,13 @@ class Clock:
         new = self.path.with_suffix(".new")
         new.write_text(by + "\n")
         new.rename(self.path)
+
+    def swing(self, enough):
+        """To and fro until ENOUGH is set, some forty times a second."""
+        while not enough.is_set():
+            for by in "-2h", "+2h", "+0":
+                self.step(by)
+                enough.wait(0.025)
 
 
 GRAPH = """
@@ -131,8 +139,36 @@ def test_F_F04_wall_clock_steps(cycles, broker, clock, tmp_path, step, hours):
     cycles.tocsin("cycle", "--wait", env={**QUICK, **clock.env}, status=None)
     assert cycles.signals() == {"basic": "continue_raising"}
     assert cycles.event("held", "state, hold") == ("not_raising", 1)
+    assert not re.findall("level=(?:warn|error).*", worker.stderr.replace('level=warn pid='
+        f'{worker.pid} msg="a job failed"', ""))
     apart = f"{'ahead' if hours < 0 else 'behind'} of ours"
     assert re.search(rf"its clock is 7[12]\d\d s {apart}",
                      cycles.tocsin("doctor", env=clock.env, status=None).stdout)
     for each in worker, other:
         assert each.stop() == 0
+
+
+def test_F_F04_wall_clock_that_swings(cycles, broker, clock):
+    """All the time, under everything that a worker does."""
+    clock.step("+0")
+    cycles.load("".join(f"""
+        variables.v{n}.shell = "sleep 0.{n}; echo 1"
+        evidences.e{n}.definition = "v{n} == 1"
+        events.event{n}.definition = "e{n}"
+        events.event{n}.interval = 0
+        """ for n in range(10)))
+    worker = cycles.tocsin.spawn("worker", "--executors", "sql,shell", "-c", 4, env={**QUICK, **clock.env})
+    worker.wait_for("worker is ready", 20)
+    enough = threading.Event()
+    swing = threading.Thread(target=clock.swing, args=[enough])
+    swing.start()
+    try:
+        for action in "raise", "continue_raising", "continue_raising":
+            cycles.tocsin("cycle", "--wait", env={**QUICK, **clock.env})
+            assert cycles.signals() == {f"event{n}": action for n in range(10)}
+    finally:
+        enough.set()
+        swing.join()
+    assert cycles.db.all("select distinct attempts from tocsin.job") == [1]
+    assert worker.stop() == 0
+    assert not re.findall("level=(?:warn|error).*", worker.stderr)
