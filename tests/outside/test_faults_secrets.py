@@ -205,6 +205,9 @@ def test_F_F10_secrets(db, broker, scram, rabbit, tmp_path):
             waiting = tocsin.spawn("worker", env={**env, "TOCSIN_LOG_LEVEL": "debug"})
             waiting.wait_for("password authentication failed|ACCESS_REFUSED|refused")
             waiting.stop()
+        # what the agent could not send, the worker has
+        wait_for(lambda: not db.one("select count(*) from tocsin.run"
+                                    " where agent = 'default' and finished_at is null"), 30)
         run("cycle", "--local", "--event", "y", status=1,
             env={"TOCSIN_MEASURING_URL": scram("looker", "wrong-" + MEASURING)})
         cycle = db.one("select max(id) from tocsin.run")
