@@ -158,6 +158,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.fault("F-E10")
 def test_a_query_gives_the_value_that_its_types_say(db, measure):
     outcomes = measure(*({"sql": sql} for sql, _ in VALUES))
     for (sql, value), outcome in zip(VALUES, outcomes):
@@ -165,12 +166,14 @@ def test_a_query_gives_the_value_that_its_types_say(db, measure):
         assert exactly(outcome["value"]) == exactly(value), sql
 
 
+@pytest.mark.fault("F-E09", "F-E10")
 def test_what_is_no_value_fails_and_says_why(db, measure):
     outcomes = measure(*({"sql": sql} for sql, _ in ERRORS))
     for (sql, error), outcome in zip(ERRORS, outcomes):
         assert outcome["reason"] == "error" and error in outcome["error"], (sql, outcome)
 
 
+@pytest.mark.fault("F-E11")
 def test_text_of_another_encoding_fails(db, measure):
     db.run("create database ascii_" + db.name + " encoding sql_ascii locale 'C' template template0")
     try:
@@ -202,6 +205,7 @@ def test_an_argument_has_its_own_type(db, measure):
         assert exactly(outcome["value"]) == exactly({"t": name, "v": x}), outcome
 
 
+@pytest.mark.fault("F-E12")
 def test_an_argument_is_never_read_as_sql(db, measure):
     db.run("create table victim as select 1 as a")
     outcomes = measure(*({"sql": "select :x as x, /* :x */ ':x' as y, :x::text as z", "args": {"x": x}}
@@ -398,6 +402,7 @@ def test_a_measuring_role_is_a_wall(db, measure):
     assert "permission denied for table secret" in outcomes[1]["error"]
 
 
+@pytest.mark.fault("F-E14")
 def test_a_huge_result_is_cut(db, measure):
     [small, _] = measure({"sql": "select 1"}, {"sql": "select repeat('x', 1000000)"})
     outcomes = measure(
@@ -492,6 +497,7 @@ def test_a_command_has_its_limits(measure):
         ("timeout", "soft time limit (1s) exceeded")]
 
 
+@pytest.mark.fault("F-E13")
 def test_arguments_come_on_standard_input_and_in_the_environment(measure):
     args = {"days": 30, "name": "it's; rm -rf $HOME `id`\n", "deep": {"a": [1, 2.5]}, "no": None,
             "long": "x" * 70000}
@@ -503,6 +509,7 @@ def test_arguments_come_on_standard_input_and_in_the_environment(measure):
     assert measure.value({"shell": 'echo "${TOCSIN_ARG_LONG-unset}"', "args": args}) == "unset"
 
 
+@pytest.mark.fault("F-F10")
 def test_a_command_does_not_see_our_environment(measure):
     names = "env | cut -d= -f1 | grep -v -e ^PWD -e ^OLDPWD -e ^SHLVL -e ^_ | sort"
     env = {"PGPASSWORD": "canary", "LANG": "C.UTF-8", "TZ": "UTC", "WANTED": "1", "TOCSIN_QUEUE": "q"}
@@ -608,6 +615,7 @@ def as_jsonb(value):
 
 
 @pytest.mark.both_transports
+@pytest.mark.fault("F-E09", "F-E10", "F-E11")
 def test_what_was_computed_comes_into_the_books_as_it_is(cycles):
     """All values and all failures in one cycle."""
     bodies = [("sql", sql, value, None, None) for sql, value in VALUES]

@@ -141,6 +141,7 @@ def test_what_nothing_uses_is_a_warning(books, tocsin, tmp_path):
     ('[evidences.high', "6:16", ""),
     ('[variables.x]\nshell = "true"', "6:1", "variables.x"),
 ])
+@pytest.mark.fault("F-E04")
 def test_one_bad_object_and_nothing_is_applied(books, tocsin, tmp_path, bad, place, message):
     path = definitions(tmp_path, f"""\
 [variables.x]
@@ -317,6 +318,7 @@ def test_a_file_that_is_not_there_is_named(books, tocsin, tmp_path):
     assert r.stderr.startswith("empty: there is no *.toml below this directory\n"), r
 
 
+@pytest.mark.fault("F-E06")
 def test_an_object_in_two_files_is_refused(books, tocsin, tmp_path):
     a = definitions(tmp_path, 'variables.x.sql = "select 1"', "a.toml")
     b = definitions(tmp_path, 'variables.x.sql = "select 2"', "b.toml")

@@ -296,6 +296,7 @@ def hostile(db, tocsin, tmp_path):
     return db
 
 
+@pytest.mark.fault("F-E11")
 def test_a_terminal_obeys_nothing_in_the_books(hostile, tocsin):
     for args in (["status"], ["status", "1"], ["show", "x"], ["show", "e"], ["show", "f"],
                  ["show", "v"], ["show", "r"], ["explain", "v"], ["explain", "v", "--cycle", "1"],
@@ -307,6 +308,7 @@ def test_a_terminal_obeys_nothing_in_the_books(hostile, tocsin):
     assert r"\x1b[31mred\x7f\x9b" in tocsin("show", "x").stdout
 
 
+@pytest.mark.fault("F-E11")
 def test_json_says_it_exactly(hostile, tocsin):
     x = tocsin("show", "x", "--json").json()
     assert x["value"] == HOSTILE and x["definition"]["description"] == HOSTILE
