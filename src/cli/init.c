@@ -59,7 +59,7 @@ run(struct call *call, struct err *err)
 {
 	bool roles = opts_has(call, "roles");
 	struct told told = { opts_has(call, "json"), json_array(), json_array() };
-	PGconn *conn = store_connect(call->conf, err);
+	PGconn *conn = store_connect_to_write(call->conf, err);
 	int rc = -1;
 
 	if (!conn || migrate(conn, told.quiet ? NULL : applied, err))
