@@ -15,6 +15,7 @@
 #include "cli/cmd.h"
 #include "cli/number.h"
 #include "cli/print.h"
+#include "io/session.h"
 #include "store/inspect.h"
 #include "store/migrate.h"
 #include "store/report.h"
@@ -59,6 +60,18 @@ find_error(struct visit *v, const char *about, const struct err *err)
 
 /* --- the books --- */
 
+/* TLS alone keeps out those who listen, not those who answer in its place. */
+static void
+look_at_identity(struct visit *v, const char *about, const char *setting, const char *url)
+{
+	char *where = session_unverified(url);
+
+	if (where)
+		find(v, DOUBTFUL, about, xasprintf("nobody makes sure that %s is the right server",
+		    where), xasprintf("add sslmode=verify-full and sslrootcert to %s", setting));
+	free(where);
+}
+
 static void
 look_at_server(struct visit *v, PGconn *conn)
 {
@@ -87,6 +100,8 @@ look_at_server(struct visit *v, PGconn *conn)
 	if (!member_true(s, "local") && !member_true(s, "ssl"))
 		find(v, DOUBTFUL, "database", xstrdup("another machine, and no TLS"),
 		    xstrdup("add sslmode=verify-full to database_url"));
+	else
+		look_at_identity(v, "database", "database_url", v->conf->database_url);
 	if (!member_true(s, "fsync") || !member_true(s, "remembers"))
 		find(v, DOUBTFUL, "database", xasprintf("%s is off: a crash may lose what was "
 		    "committed", member_true(s, "fsync") ? "synchronous_commit" : "fsync"),
@@ -183,12 +198,14 @@ static void
 look_at_measuring(struct visit *v)
 {
 	struct err err;
-	json_t *m = inspect_measuring(v->conf, &err), *what;
+	json_t *m, *what;
 	struct str beyond = STR_INIT;
 	const char *role, *login;
 	size_t i;
 
-	if (!m) {
+	if (*v->conf->measuring_url)
+		look_at_identity(v, "measuring", "measuring_url", v->conf->measuring_url);
+	if (!(m = inspect_measuring(v->conf, &err))) {
 		find_error(v, "measuring", &err);
 		return;
 	}

@@ -159,6 +159,48 @@ session_host(const struct pg_settings *set)
 	return name;
 }
 
+/* The value of KEY in what was given, else in libpq's defaults; NULL or a value
+ * that is not empty. */
+static const char *
+option(const PQconninfoOption *given, const PQconninfoOption *defaults, const char *key)
+{
+	for (; given && given->keyword; given++)
+		if (!strcmp(given->keyword, key) && given->val && *given->val)
+			return given->val;
+	return defaults ? option(defaults, NULL, key) : NULL;
+}
+
+/* Every one of "a,b" is this machine: a socket, the loopback. */
+static bool
+is_here(const char *hosts)
+{
+	for (size_t n; *hosts; hosts += n + (hosts[n] == ',')) {
+		n = strcspn(hosts, ",");
+		if (n && *hosts != '/' && *hosts != '@' && strncmp(hosts, "127.", 4) &&
+		    !(n == 9 && !strncmp(hosts, "localhost", n)) &&
+		    !(n == 3 && !strncmp(hosts, "::1", n)))
+			return false;
+	}
+	return true;
+}
+
+char *
+session_unverified(const char *conninfo)
+{
+	PQconninfoOption *given = PQconninfoParse(conninfo, NULL), *defaults = PQconndefaults();
+	const char *mode = option(given, defaults, "sslmode"),
+	    *hosts = option(given, defaults, "hostaddr");
+	char *text = NULL;
+
+	if (!hosts)
+		hosts = option(given, defaults, "host");
+	if (hosts && !is_here(hosts) && (!mode || strcmp(mode, "verify-full")))
+		text = xasprintf("%s, sslmode=%s", hosts, mode ? mode : "prefer");
+	PQconninfoFree(given);
+	PQconninfoFree(defaults);
+	return text;
+}
+
 static char *
 one_line(const char *message)
 {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import definitions, wait_for
+from harness import SOURCE, definitions, wait_for
 
 SHOP = """
     [variables.stock]
@@ -163,3 +163,46 @@ def test_a_session_that_can_change_back_to_more_is_told(shop, tocsin):
                            " which can become a superuser postgres")
     finally:
         shop.run(f"drop role looker_{shop.name}")
+
+
+@pytest.mark.parametrize("url, told", [
+    ("host=db.invalid dbname=x", "db.invalid, sslmode=prefer"),
+    ("postgresql://db.invalid/x?sslmode=require", "db.invalid, sslmode=require"),
+    ("host=/tmp,db.invalid sslmode=verify-ca", "/tmp,db.invalid, sslmode=verify-ca"),
+    ("host=db.invalid hostaddr=192.0.2.1", "192.0.2.1, sslmode=prefer"),
+    ("host=db.invalid sslmode=verify-full sslrootcert=system", None),
+    ("host=127.0.0.1 port=1", None), ("host=localhost,::1 port=1", None), ("host=/nowhere", None),
+])
+def test_a_server_whose_identity_nobody_verifies_is_told(tocsin, url, told):
+    """By the worker, once, at its start; and by doctor."""
+    quick = {"TOCSIN_CONNECT_TIMEOUT": "1s", "TOCSIN_BROKER_URL": "amqp://127.0.0.1:1/"}
+    worker = tocsin.spawn("worker", "--processes", 2, env={**quick, "TOCSIN_DATABASE_URL": url})
+    worker.wait_for("the books cannot be used", 20)
+    assert worker.stop() == 0
+    warned = [line for line in worker.stderr.splitlines() if "the right server" in line]
+    assert len(warned) == (1 if told else 0), worker
+    assert not told or (told in warned[0] and "database_url" in warned[0]), warned
+    if told:
+        return
+    found = findings(tocsin("doctor", "--json", env={**quick, "TOCSIN_DATABASE_URL": url}, status=None))
+    assert not [f for f in found if "right server" in f["finding"]]
+
+
+def test_doctor_tells_of_a_measuring_server_that_nobody_verifies(shop, tocsin):
+    result = tocsin("doctor", "--json", status=75, env={
+        "TOCSIN_CONNECT_TIMEOUT": "1s", "TOCSIN_MEASURING_URL": "host=192.0.2.1 dbname=x"})
+    [told] = [f for f in about(result, "warning", "measuring") if "right server" in f["finding"]]
+    assert "192.0.2.1, sslmode=prefer" in told["finding"]
+    assert "sslmode=verify-full" in told["advice"] and "measuring_url" in told["advice"]
+
+
+def test_nothing_turns_verification_off_without_saying_insecure(tocsin):
+    names = [line.split(" = ")[0] for line in tocsin("settings").lines if " = " in line]
+    assert "broker_ca" in names
+    assert not [name for name in names if "verif" in name and "insecure" not in name]
+    for word in ["verify=verify_none", "verify=none", "ssl_options.verify=verify_none"]:
+        r = tocsin("doctor", env={"TOCSIN_BROKER_URL": f"amqps://127.0.0.1:1/?{word}"}, status=None)
+        assert r.status in (75, 78) and "not known here" in r.stdout, r
+    for path in (SOURCE / "src").rglob("*.c"):
+        for line in path.read_text().splitlines():
+            assert "SSL_VERIFY_NONE" not in line or "insecure" in line, (path, line)
