@@ -83,10 +83,24 @@ select run_id, kind, name, state, attempts, fence from tocsin.job
 
 --: nothing was evaluated without an input that succeeded
 select j.run_id, j.kind, j.name, j.state from tocsin.job j
+  join tocsin.version v on v.id = j.version
  where j.run_id >= :since and cardinality(j.upstream) > 0 and j.state <> 'waiting'
+   and j.reason is distinct from 'expired'
+   and not (j.state <> 'skipped' and v.body ->> 'on_unknown' in ('raise', 'clear'))
    and (j.state = 'skipped' and j.reason = 'upstream') = exists (
        select from tocsin.job u where u.run_id = j.run_id
           and u.id = any (j.upstream) and u.state = 'done');
+
+--: what is stale is not computed, and makes its evidences unknown
+select j.run_id, j.kind, j.name, j.state, j.reason from tocsin.job j
+ where j.run_id >= :since
+   and (j.stale and (j.kind <> 'variable' or j.state = 'done' or j.computed_at is null)
+    or j.reason = 'expired' and ((j.state, j.kind) <> ('skipped', 'evidence')
+       or j.truth is not null)
+    or j.kind = 'evidence' and j.state in ('done', 'failed', 'skipped')
+       and cardinality(j.upstream) > 0 and (j.reason = 'expired') <> exists (
+       select from tocsin.job u where u.run_id = j.run_id
+          and u.id = any (j.upstream) and u.stale));
 
 --: an evidence was evaluated after all of its variables
 select j.run_id, j.name from tocsin.job j
@@ -144,7 +158,8 @@ select * from (
       from tocsin.signal s join tocsin.version v on v.id = s.version
      where s.run_id >= :since and v.body ->> 'rrule' is null) x
  where action = 'raise' and before in ('raise', 'continue_raising')
-    or action <> 'raise' and (before = 'stop_raising' or before is null and :since = 0);
+    or action <> 'raise' and (before = 'stop_raising' or before is null and :since = 0
+       and exists (select from tocsin.run where id = 1));	-- else the first ones are pruned
 
 --: a signal has the deliveries that were planned, and none else
 select coalesce(p.run_id, d.run_id), coalesce(p.event, d.event), p.name, d.reaction

@@ -33,7 +33,12 @@ print_standing(const json_t *x)
 		printf(": %s", member_shown(x, "error"));
 	else if (*member_text(x, "reason"))
 		printf(" (%s)", member_shown(x, "reason"));
-	if (!strcmp(state, "failed") || !strcmp(state, "skipped"))
+	if (member_true(x, "stale"))
+		printf("; its value as of %s is stale: max_age is %s", member_time(x, "as_of"),
+		    member_shown(x, "max_age"));
+	else if (!strcmp(member_text(x, "reason"), "expired"))
+		fputs("; it counts as unknown", stdout);
+	else if (!strcmp(state, "failed") || !strcmp(state, "skipped"))
 		fputs(member_null(x, "computed_at") ? "; it has no older value"
 		    : "; the older value counts", stdout);
 }
@@ -67,12 +72,29 @@ print_evidence(const json_t *e)
 	if (*member_text(e, "operator"))
 		printf(" %s %s", member_text(e, "operator"), member_shown(e, "operand"));
 	if (*member_text(e, "operator") && !member_null(e, "computed_at") &&
-	    !member_null(e, "value"))
+	    !member_null(e, "value") && strcmp(member_text(e, "reason"), "expired") != 0)
 		printf("  (the left side is %s)", member_value(e, "value", 120));
 	print_standing(e);
 	putchar('\n');
 	json_array_foreach(variables, i, v)
 		print_variable(v, i + 1 == json_array_size(variables));
+}
+
+/* What it would take for its truth to be known. */
+static void
+print_missing(const json_t *x)
+{
+	size_t i;
+	json_t *m;
+
+	if (!member_null(x, "note"))
+		printf("  %s\n", member_shown(x, "note"));
+	json_array_foreach(json_object_get(x, "missing"), i, m) {
+		const char *variable = member_text(m, "variable");
+
+		printf("  missing: %s%s%s (%s)\n", member_text(m, "evidence"),
+		    *variable ? ", for want of " : "", variable, member_text(m, "why"));
+	}
 }
 
 static void
@@ -99,6 +121,7 @@ print_head(const json_t *x)
 			printf(", %lld times in a row", (long long)member_number(x, "hold"));
 		putchar('\n');
 	}
+	print_missing(x);
 	if (!member_null(x, "time_to_wait"))
 		printf("  holding time %s, evaluated every %s\n", member_text(x, "time_to_wait"),
 		    member_null(x, "interval") ? "1h" : member_text(x, "interval"));

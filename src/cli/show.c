@@ -115,12 +115,16 @@ print_standing(const json_t *x)
 		line("agent", member_text(x, "agent"));
 		line("next_call", member_time(x, "next_call"));
 		line("evaluated", member_time(x, "evaluated_at"));
+		line("as of", member_time(x, "as_of"));
 	} else if (strcmp(kind, "reaction")) {
 		line("value", member_null(x, "value") ? "(none yet)" : member_value(x, "value", 2000));
 		line("truth", member_text(x, "truth"));
 		line("computed", member_time(x, !strcmp(kind, "variable") ? "computed_at"
 		    : "evaluated_at"));
-		line("age", member_age(x, "age"));
+		if (member_true(x, "stale"))
+			printf("  %-14s %s (stale)\n", "age", member_age(x, "age"));
+		else
+			line("age", member_age(x, "age"));
 	}
 	line("in cycle", member_text(x, "cycle"));
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 struct inputs {
 	const struct input *at;
@@ -92,16 +93,58 @@ truth_of(void *arg, const char *name)
 	return input ? input->truth : TRUTH_UNKNOWN;
 }
 
+static char *
+say_unknown(const struct event *event, const struct claimed *job)
+{
+	static const char *const then[ON_UNKNOWN_COUNT] = {
+		[UNKNOWN_KEEPS] = "state and hold stay",
+		[UNKNOWN_RAISES] = "on_unknown makes it true",
+		[UNKNOWN_CLEARS] = "on_unknown makes it false",
+	};
+	struct str note = STR_INIT;
+
+	str_puts(&note, "unknown for want of");
+	for (size_t i = 0, n = 0; i < job->inputs.n; i++)
+		if (job->inputs.at[i].truth == TRUTH_UNKNOWN)
+			str_printf(&note, "%s %s", n++ ? "," : "", job->inputs.at[i].name);
+	str_printf(&note, ": %s", then[event->on_unknown]);
+	return str_take(&note);
+}
+
 void
 decide_event(const struct version *version, const struct claimed *job, struct outcome *out)
 {
+	const struct event *event = &version->u.event;
 	struct truths truths = { job->inputs.at, job->inputs.n };
+	enum truth truth = expr_decide(event->expr, truth_of, &truths);
 
 	out->state = JOB_DONE;
 	out->reason = REASON_OK;
-	out->truth = expr_decide(version->u.event.expr, truth_of, &truths);
-	if (out->truth == TRUTH_OPEN)
+	out->truth = event_truth(event, truth);
+	if (truth == TRUTH_OPEN)
 		fail(out, "it was sent before its truth was decided");
+	else if (truth == TRUTH_UNKNOWN)
+		out->note = say_unknown(event, job);
+}
+
+bool
+decide_needs_definition(const struct candidate *c)
+{
+	return c->kind == EVENT && c->succeeded == (c->unsettled > 0);
+}
+
+/* Nothing upstream was done in this run: what the event has to say about that
+ * is only what it says about unknown. */
+static enum job_state
+without_input(const struct version *version, const struct candidate *c)
+{
+	struct truths truths = { c->inputs.at, c->inputs.n };
+
+	if (c->kind != EVENT || !version || version->broken ||
+	    version->u.event.on_unknown == UNKNOWN_KEEPS)
+		return JOB_SKIPPED;
+	return expr_decide(version->u.event.expr, truth_of, &truths) == TRUTH_UNKNOWN
+	    ? JOB_QUEUED : JOB_SKIPPED;
 }
 
 enum job_state
@@ -109,12 +152,40 @@ decide_ready(const struct version *version, const struct candidate *c)
 {
 	struct truths truths = { c->inputs.at, c->inputs.n };
 
+	if (c->stale)
+		return JOB_SKIPPED;
 	if (c->unsettled == 0)
-		return c->succeeded ? JOB_QUEUED : JOB_SKIPPED;
+		return c->succeeded ? JOB_QUEUED : without_input(version, c);
 	if (c->kind != EVENT || !c->succeeded || !version || version->broken)
 		return JOB_WAITING;
 	return expr_decide(version->u.event.expr, truth_of, &truths) == TRUTH_OPEN
 	    ? JOB_WAITING : JOB_QUEUED;
+}
+
+/* People look for a hold that does not fill up; who has none is not told. */
+static char *
+say_course(const struct event *event, const struct standing *s)
+{
+	char then[INSTANT_TEXT], gap[INSTANT_TEXT], most[INSTANT_TEXT];
+
+	if (event->rrule || event_hold_needed(event) == 1)
+		return NULL;
+	clock_format(s->before.as_of, then);
+	switch (event_hold_course(event, &s->before, s->as_of)) {
+	case HOLD_GOES_ON:
+		break;
+	case HOLD_STAYS:
+		return xasprintf("not later than its last evaluation, as of %s: the hold stays %d",
+		    then, s->before.hold);
+	case HOLD_BEGINS:
+		if (!s->before.hold)
+			break;
+		return xasprintf("the hold of %d begins afresh: the last evaluation, as of %s, "
+		    "is %s ago, and max_gap is %s", s->before.hold, then,
+		    clock_format_span(s->as_of - s->before.as_of, gap),
+		    clock_format_span(event->max_gap, most));
+	}
+	return NULL;
 }
 
 int
@@ -125,6 +196,8 @@ decide_move(const struct version *version, const struct standing *s, struct move
 
 	*m = (struct moved){ .key = s->key, .event = s->event, .version = s->version,
 		.keep_schedule = !s->same_schedule };
-	m->after = event_evaluate(event, s->before, s->truth);
+	m->after = event_evaluate(event, s->before, s->truth, s->as_of);
+	if (s->same_schedule)
+		m->note = say_course(event, s);
 	return event_next_call(event, s->dtstart, s->as_of, &m->next_call, err);
 }

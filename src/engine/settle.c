@@ -82,6 +82,8 @@ forget_transaction(struct settling *s)
 {
 	for (size_t i = 0; i < s->skipped.n; i++)
 		outcome_done(&s->skipped.at[i]);
+	for (size_t i = 0; i < s->moved.n; i++)
+		moved_done(&s->moved.at[i]);
 	s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
 	settled_done(&s->settled);
 	s->stage = IDLE;
@@ -144,7 +146,8 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 			worker_note_trouble(w, "settling", answer->err);
 		free(o->value);
 		free(o->error);
-		o->value = NULL;
+		free(o->note);
+		o->value = o->note = NULL;
 		o->truth = TRUTH_UNKNOWN;
 		o->state = JOB_FAILED;
 		o->reason = REASON_ERROR;
@@ -248,18 +251,32 @@ log_failure(const struct outcome *o)
 		    "error", o->error);
 }
 
-static void
-log_signal(const struct settling *s, const struct moved *m)
+static const char *
+name_of(const struct settling *s, const struct moved *m)
 {
-	if (m->after.action != RAISE && m->after.action != STOP_RAISING)
-		return;
 	for (size_t i = 0; i < s->batch.n; i++) {
 		const struct outcome *o = &s->batch.at[i]->outcome;
 
 		if (o->key.run == m->key.run && o->key.id == m->key.id)
-			log_info("signal", "event", o->name, "signal",
-			    signal_text(m->after.action), "cycle", log_number(o->key.run));
+			return o->name;
 	}
+	return "";
+}
+
+static void
+log_signal(const struct settling *s, const struct moved *m)
+{
+	if (m->after.action == RAISE || m->after.action == STOP_RAISING)
+		log_info("signal", "event", name_of(s, m), "signal",
+		    signal_text(m->after.action), "cycle", log_number(m->key.run));
+}
+
+static void
+log_hold(const struct settling *s, const struct moved *m)
+{
+	if (m->note)
+		log_warn("an event's hold did not go on", "event", name_of(s, m), "note",
+		    m->note, "cycle", log_number(m->key.run));
 }
 
 static void
@@ -277,15 +294,17 @@ static void
 skip(struct settling *s, struct candidate *c)
 {
 	struct outcome o = { .key = c->key, .kind = c->kind, .fence = -1,
-		.state = JOB_SKIPPED, .reason = REASON_UPSTREAM, .truth = TRUTH_UNKNOWN };
+		.state = JOB_SKIPPED, .truth = TRUTH_UNKNOWN,
+		.reason = c->stale ? REASON_EXPIRED : REASON_UPSTREAM };
 
 	o.name = xstrdup(c->name);
+	o.error = c->stale ? xasprintf("stale: %s", c->stale) : NULL;
 	vec_push(&s->skipped, o);
 	vec_push(&s->round, o);
 }
 
 /* Definitions that deciding needs and that are not at hand: of events that may
- * be decided early, and of those that have just been. */
+ * be decided early or without an input, and of those that have just been. */
 struct ids {
 	int64_t *at;
 	size_t n, room;
@@ -308,7 +327,7 @@ find_missing(struct worker *w)
 	struct ids missing = { 0 };
 
 	for (size_t i = 0; i < s->candidates.n; i++)
-		if (s->candidates.at[i].unsettled > 0)
+		if (decide_needs_definition(&s->candidates.at[i]))
 			need(w, s->candidates.at[i].version, &missing);
 	for (size_t i = 0; i < s->standings.n; i++)
 		need(w, s->standings.at[i].version, &missing);
@@ -384,7 +403,8 @@ decide(struct worker *w)
 	s->round.n = 0;
 	for (size_t i = 0; i < answer->candidates.n; i++) {
 		struct candidate *c = &answer->candidates.at[i];
-		struct version *v = c->unsettled ? versions_hold(w->versions, c->version) : NULL;
+		struct version *v = decide_needs_definition(c)
+		    ? versions_hold(w->versions, c->version) : NULL;
 
 		switch (decide_ready(v, c)) {
 		case JOB_QUEUED: vec_push(&s->fired, c->key); break;
@@ -427,6 +447,8 @@ tell(struct worker *w, const struct ended *ended)
 		log_failure(&s->batch.at[i]->outcome);
 	for (size_t i = 0; i < s->moved.n && !w->set.run_changed; i++)
 		log_signal(s, &s->moved.at[i]);
+	for (size_t i = 0; i < s->moved.n; i++)
+		log_hold(s, &s->moved.at[i]);
 	for (size_t i = 0; i < ended->runs.n; i++) {
 		const struct run_end *end = &ended->runs.at[i];
 

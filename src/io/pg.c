@@ -17,6 +17,7 @@
 #include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "io/loop.h"
 #include "io/session.h"
@@ -289,9 +290,9 @@ ignore_notice(void *arg, const char *message)
 }
 
 static void
-begin_connection(struct pg *pg, const char *hostaddr)
+begin_connection(struct pg *pg, const char *addresses)
 {
-	pg->conn = session_start(&pg->set, hostaddr);
+	pg->conn = session_start(&pg->set, addresses);
 	if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
 		break_with_message(pg, "cannot connect to PostgreSQL");
 		return;
@@ -304,15 +305,18 @@ static void
 resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
 	struct pg *pg = req->data;
-	char address[64] = "";
+	struct str addresses = STR_INIT;
+	char address[64];
 
+	/* libpq tries them in this order: localhost is ::1 first. */
+	for (struct addrinfo *a = status ? NULL : res; a; a = a->ai_next)
+		if (!getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0,
+		    NI_NUMERICHOST))
+			str_printf(&addresses, "%s%s", addresses.len ? "," : "", address);
 	if (pg) {
 		pg->resolving = NULL;
-		if (status == 0 && res && getnameinfo(res->ai_addr, res->ai_addrlen,
-		    address, sizeof address, NULL, 0, NI_NUMERICHOST))
-			address[0] = '\0';
-		if (status == 0 && address[0])
-			begin_connection(pg, address);
+		if (addresses.len)
+			begin_connection(pg, str_text(&addresses));
 		else {
 			struct err err;
 
@@ -322,6 +326,7 @@ resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 			pg_break(pg, &err);
 		}
 	}
+	str_done(&addresses);
 	uv_freeaddrinfo(res);
 	free(req);
 }

@@ -80,17 +80,32 @@ format_seconds(char buf[16], span length)
 	snprintf(buf, 16, "%lld", (long long)((length + SECOND - 1) / SECOND));
 }
 
+/* Its name once for each of its addresses, as libpq wants it. */
+static char *
+repeat_host(const struct pg_settings *set, const char *addresses)
+{
+	char *host = session_host(set);
+	struct str s = STR_INIT;
+
+	str_puts(&s, host);
+	for (const char *c = addresses; (c = strchr(c, ',')); c++)
+		str_printf(&s, ",%s", host);
+	free(host);
+	return str_take(&s);
+}
+
 /* What stands before dbname, the address, is overridden by it, what stands
  * behind it overrides. */
 static PGconn *
-start(const struct pg_settings *set, const char *hostaddr, bool wait)
+start(const struct pg_settings *set, const char *addresses, bool wait)
 {
-	char *options = session_options(set), timeout[16], beat[16], user_timeout[24];
+	char *options = session_options(set), timeout[16], beat[16], user_timeout[24],
+	    *hosts = addresses ? repeat_host(set, addresses) : NULL;
 	const char *keys[] = { "keepalives_idle", "keepalives_interval", "keepalives_count",
 		"tcp_user_timeout", "dbname", "fallback_application_name", "options",
-		"connect_timeout", "client_encoding", hostaddr ? "hostaddr" : NULL, NULL };
+		"connect_timeout", "client_encoding", addresses ? "hostaddr" : NULL, "host", NULL };
 	const char *values[] = { beat, beat, "2", user_timeout, set->conninfo, set->name, options,
-		timeout, "UTF8", hostaddr, NULL };
+		timeout, "UTF8", addresses, hosts, NULL };
 	const int own = set->heartbeat ? 0 : 4;
 	PGconn *conn;
 
@@ -100,13 +115,14 @@ start(const struct pg_settings *set, const char *hostaddr, bool wait)
 	conn = wait ? PQconnectdbParams(keys + own, values + own, 1)
 	    : PQconnectStartParams(keys + own, values + own, 1);
 	free(options);
+	free(hosts);
 	return conn;
 }
 
 PGconn *
-session_start(const struct pg_settings *set, const char *hostaddr)
+session_start(const struct pg_settings *set, const char *addresses)
 {
-	return start(set, hostaddr, false);
+	return start(set, addresses, false);
 }
 
 char *

@@ -11,8 +11,9 @@ struct pg_settings;
 void session_copy(struct pg_settings *, const struct pg_settings *from);
 void session_free(struct pg_settings *);
 
-/* PQconnectStart; HOSTADDR is the address of its host, or NULL. */
-PGconn *session_start(const struct pg_settings *, const char *hostaddr);
+/* PQconnectStart; ADDRESSES are those of session_host(), with commas between
+ * them, or NULL where there is none. */
+PGconn *session_start(const struct pg_settings *, const char *addresses);
 
 /* The single host name that libpq would look up by blocking, or NULL: several
  * hosts, an address, a socket's directory are left to it.  The caller frees. */

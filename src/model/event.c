@@ -14,7 +14,7 @@
 
 static const char *const keys[] = {
 	"definition", "interval", "time_to_wait", "priority", "agent", "rrule", "timezone",
-	"dtstart", NULL,
+	"dtstart", "on_unknown", "max_gap", NULL,
 };
 
 /* --- what it says --- */
@@ -50,6 +50,20 @@ read_agent(struct event *e, struct body *b)
 }
 
 static void
+read_on_unknown(struct event *e, struct body *b)
+{
+	const char *text = body_text(b, "on_unknown");
+	int found = text ? on_unknown_find(text) : UNKNOWN_KEEPS;
+
+	if (found < 0)
+		body_fault(b, "on_unknown", NULL, "'%.80s' is none of: %s, %s, %s", text,
+		    on_unknown_text(UNKNOWN_KEEPS), on_unknown_text(UNKNOWN_RAISES),
+		    on_unknown_text(UNKNOWN_CLEARS));
+	else
+		e->on_unknown = (enum on_unknown)found;
+}
+
+static void
 refuse(struct body *b, const char *const *unwanted, const char *why)
 {
 	for (; *unwanted; unwanted++)
@@ -65,6 +79,10 @@ read_basic(struct event *e, struct body *b)
 	e->interval = HOUR;
 	body_span(b, "interval", &e->interval);
 	body_span(b, "time_to_wait", &e->time_to_wait);
+	e->max_gap = 3 * e->interval;
+	if (body_span(b, "max_gap", &e->max_gap) && e->max_gap < e->interval)
+		body_fault(b, "max_gap", NULL, "this is shorter than the interval: "
+		    "every evaluation would begin the hold afresh");
 	refuse(b, unwanted, "only an event with an 'rrule' has one");
 }
 
@@ -86,7 +104,7 @@ check_comes_true(struct event *e, struct body *b)
 static void
 read_recurrent(struct event *e, struct body *b)
 {
-	static const char *const unwanted[] = { "interval", "time_to_wait", NULL };
+	static const char *const unwanted[] = { "interval", "time_to_wait", "max_gap", NULL };
 	const char *rrule = body_text(b, "rrule"), *zone = body_text(b, "timezone"),
 	    *start = body_text(b, "dtstart");
 	struct zone *z;
@@ -120,6 +138,7 @@ event_read(struct event *e, struct body *b)
 	read_definition(e, b);
 	read_agent(e, b);
 	body_number(b, "priority", 0, MOST_PRIORITY, &e->priority);
+	read_on_unknown(e, b);
 	if (json_object_get(b->json, "rrule"))
 		read_recurrent(e, b);
 	else
@@ -152,6 +171,18 @@ event_done(struct event *e)
 
 /* --- what becomes of its state --- */
 
+enum truth
+event_truth(const struct event *e, enum truth truth)
+{
+	static const enum truth made[ON_UNKNOWN_COUNT] = {
+		[UNKNOWN_KEEPS] = TRUTH_UNKNOWN,
+		[UNKNOWN_RAISES] = TRUTH_TRUE,
+		[UNKNOWN_CLEARS] = TRUTH_FALSE,
+	};
+
+	return truth == TRUTH_UNKNOWN ? made[e->on_unknown] : truth;
+}
+
 /* of a basic event: [state before the evaluation][state after it] */
 static const enum signal signal_of[EVENT_STATE_COUNT][EVENT_STATE_COUNT] = {
 	[NOT_RAISING] = { [NOT_RAISING] = DO_NOTHING,   [RAISING] = RAISE },
@@ -166,32 +197,53 @@ event_hold_needed(const struct event *e)
 	return k < 1 ? 1 : k > EVENT_MAX_HOLD ? EVENT_MAX_HOLD : (int)k;
 }
 
-static struct event_standing
-evaluate_basic(const struct event *e, struct event_standing before, bool truth)
+enum hold_course
+event_hold_course(const struct event *e, const struct event_standing *before, instant t)
 {
-	struct event_standing after = { .state = NOT_RAISING, .hold = 0 };
+	if (t <= before->as_of)
+		return HOLD_STAYS;
+	if (e->max_gap > 0 && clock_isfinite(before->as_of) && t - before->as_of > e->max_gap)
+		return HOLD_BEGINS;
+	return HOLD_GOES_ON;
+}
 
-	if (truth) {
-		after.hold = before.hold < EVENT_MAX_HOLD ? before.hold + 1 : EVENT_MAX_HOLD;
-		if (before.state == RAISING || after.hold >= event_hold_needed(e))
-			after.state = RAISING;
-	}
+/* An event without a holding time follows its truth at any instant. */
+static struct event_standing
+evaluate_basic(const struct event *e, struct event_standing before, bool truth, bool counts)
+{
+	struct event_standing after = { .state = NOT_RAISING, .as_of = before.as_of,
+		.hold = before.hold };
+	int needed = event_hold_needed(e);
+
+	if (counts && !truth)
+		after.hold = 0;
+	else if (counts && after.hold < EVENT_MAX_HOLD)
+		after.hold++;
+	if (truth && (before.state == RAISING || needed == 1 || after.hold >= needed))
+		after.state = RAISING;
 	after.action = signal_of[before.state][after.state];
 	return after;
 }
 
 struct event_standing
-event_evaluate(const struct event *e, struct event_standing before, enum truth truth)
+event_evaluate(const struct event *e, struct event_standing before, enum truth truth, instant t)
 {
+	enum hold_course course = event_hold_course(e, &before, t);
+
+	if (course == HOLD_BEGINS)
+		before.hold = 0;
+	if (course != HOLD_STAYS)
+		before.as_of = t;
 	if (truth != TRUTH_TRUE && truth != TRUTH_FALSE) {
 		before.action = DO_NOTHING;
 		return before;
 	}
 	if (!e->rrule)
-		return evaluate_basic(e, before, truth == TRUTH_TRUE);
+		return evaluate_basic(e, before, truth == TRUTH_TRUE, course != HOLD_STAYS);
 	return (struct event_standing){
 		.state = truth == TRUTH_TRUE ? RAISING : NOT_RAISING,
 		.action = truth == TRUTH_TRUE ? RAISE : DO_NOTHING,
+		.as_of = before.as_of,
 	};
 }
 

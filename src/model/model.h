@@ -34,6 +34,7 @@ struct variable {
 	json_t *args;		/* an object, maybe empty */
 	char *queue;		/* NULL: the default queue */
 	span soft, hard;	/* limits; 0 < soft <= hard */
+	span max_age;		/* -1: its value never gets too old */
 };
 
 struct evidence {
@@ -48,9 +49,11 @@ struct event {
 	struct expr *expr;
 	char *agent;		/* "default" */
 	int priority;		/* 10; a smaller number first */
+	enum on_unknown on_unknown;	/* UNKNOWN_KEEPS */
 	/* basic, where rrule is NULL: */
 	span interval;		/* 1h */
 	span time_to_wait;	/* 0 */
+	span max_gap;		/* between evaluations, for the hold; 3 intervals; 0: any */
 	/* recurrent: */
 	struct schedule *schedule;
 	char *rrule;
@@ -142,14 +145,24 @@ struct graph *model_graph(const struct model *);
 #define EVENT_MAX_HOLD 1000000000
 int event_hold_needed(const struct event *);	/* max(1, floor(wait / interval)); 1 where interval is 0 */
 
+/* The truth that counts: an unknown one becomes what the event makes of it. */
+enum truth event_truth(const struct event *, enum truth);
+
 /* What an evaluation comes to.  BEFORE is read under the event's row lock. */
 struct event_standing {
 	enum event_state state;
 	enum signal action;
 	int hold;		/* consecutive true evaluations so far */
+	instant as_of;		/* the latest T of its evaluations; INSTANT_ALWAYS: none yet */
 };
 struct event_standing event_evaluate(const struct event *,
-    struct event_standing before, enum truth truth);
+    struct event_standing before, enum truth truth, instant t);
+
+/* What T does to a hold: an evaluation that is not later than the last one
+ * leaves it alone, one that comes after too long a gap begins it afresh. */
+enum hold_course { HOLD_GOES_ON, HOLD_STAYS, HOLD_BEGINS };
+enum hold_course event_hold_course(const struct event *,
+    const struct event_standing *before, instant t);
 
 /* next_call after an evaluation at T (basic: T + interval; recurrent: the next
  * occurrence after T, INSTANT_NEVER when the rule has ended).  DTSTART is the

@@ -41,6 +41,9 @@
 #define CHANNELS(X)	/* how a reaction leaves */ \
 	X(CHANNEL_COMMAND, "command") X(CHANNEL_NOTIFY, "notify")
 
+#define ON_UNKNOWN(X)	/* what an unknown truth does to an event */ \
+	X(UNKNOWN_KEEPS, "keep") X(UNKNOWN_RAISES, "raise") X(UNKNOWN_CLEARS, "clear")
+
 #define STATE_ENUM(name, text) name,
 enum kind { KINDS(STATE_ENUM) KIND_COUNT };
 enum run_state { RUN_STATES(STATE_ENUM) RUN_STATE_COUNT };
@@ -51,11 +54,12 @@ enum signal { SIGNALS(STATE_ENUM) SIGNAL_COUNT };
 enum delivery_state { DELIVERY_STATES(STATE_ENUM) DELIVERY_STATE_COUNT };
 enum executor { EXECUTORS(STATE_ENUM) EXECUTOR_COUNT };
 enum channel { CHANNELS(STATE_ENUM) CHANNEL_COUNT };
+enum on_unknown { ON_UNKNOWN(STATE_ENUM) ON_UNKNOWN_COUNT };
 
 /* NAME_text(state) is the text; NAME_find(text) the state, or -1. */
 #define STATE_NAMES(X) \
 	X(kind) X(run_state) X(job_state) X(reason) X(event_state) X(signal) \
-	X(delivery_state) X(executor) X(channel)
+	X(delivery_state) X(executor) X(channel) X(on_unknown)
 #define STATE_PROTOTYPES(name) \
 	const char *name##_text(enum name); \
 	int name##_find(const char *text);

@@ -1,5 +1,5 @@
-/* variable.c - a measurement: what computes it, with what arguments, and how
- * long it may take. */
+/* variable.c - a measurement: what computes it, with what arguments, how long
+ * it may take, and how old its value may get. */
 #include <string.h>
 #include "base/mem.h"
 #include "base/str.h"
@@ -10,7 +10,7 @@
 #define LONGEST_QUEUE 200	/* AMQP has 255 bytes; ".parked" is added */
 
 static const char *const keys[] = {
-	"sql", "shell", "args", "queue", "soft_time_limit", "time_limit", NULL,
+	"sql", "shell", "args", "queue", "soft_time_limit", "time_limit", "max_age", NULL,
 };
 
 /* Exactly one of the executors' keys, which are their names. */
@@ -157,7 +157,7 @@ read_limits(struct variable *v, struct body *b)
 void
 variable_read(struct variable *v, struct body *b)
 {
-	*v = (struct variable){ 0 };
+	*v = (struct variable){ .max_age = -1 };
 	body_check_keys(b, keys);
 	read_source(v, b);
 	read_args(v, b);
@@ -165,6 +165,7 @@ variable_read(struct variable *v, struct body *b)
 		check_params(v, b);
 	read_queue(v, b);
 	read_limits(v, b);
+	body_span(b, "max_age", &v->max_age);
 }
 
 int

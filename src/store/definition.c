@@ -3,6 +3,8 @@
  * All changes of a load are one statement over arrays, whatever their number;
  * rows are locked by id before, in the order in which settling locks them. */
 #include "store/definition.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
@@ -182,12 +184,13 @@ definition_analyze(PGconn *conn)
 static const char load[] =
     "with given as materialized ("
     " select * from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[],"
-    "  $6::boolean[], $7::text[], $8::integer[], $9::timestamptz[], $10::timestamptz[])"
-    "  g (kind, name, hash, body, upstream, active, agent, priority, next_call, dtstart)"
+    "  $6::boolean[], $7::text[], $8::integer[], $9::timestamptz[], $10::timestamptz[],"
+    "  $11::interval[]) g (kind, name, hash, body, upstream, active, agent, priority,"
+    "  next_call, dtstart, max_age)"
     "), made as ("
-    " insert into tocsin.version (kind, name, hash, body, upstream)"
-    " select kind, name, hash, body, array(select jsonb_array_elements_text(upstream))"
-    " from given returning id, kind, name"
+    " insert into tocsin.version (kind, name, hash, body, upstream, max_age)"
+    " select kind, name, hash, body, array(select jsonb_array_elements_text(upstream)),"
+    "  max_age from given returning id, kind, name"
     "), g as ("
     " select m.id, g.* from made m join given g using (kind, name)"
     "), va as ("
@@ -211,11 +214,12 @@ static const char load[] =
 /* A changed schedule begins afresh; the state stays. */
 static const char reschedule[] =
     "update tocsin.event e set next_call = g.next_call, dtstart = g.dtstart, hold = 0,"
+    " as_of = null,"
     " schedule = default"
     " from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) g (name, next_call, dtstart)"
     " where e.name = g.name";
 
-enum { COLUMNS = 10 };
+enum { COLUMNS = 11 };
 
 static void
 add_upstream(struct array *column, const struct definition *d)
@@ -251,6 +255,17 @@ add_schedule(struct array *next_call, struct array *dtstart, const struct defini
 	return 0;
 }
 
+static void
+add_max_age(struct array *column, const struct definition *d)
+{
+	char text[32];
+	bool given = d->kind == VARIABLE && d->u.variable.max_age >= 0;
+
+	if (given)
+		snprintf(text, sizeof text, "%" PRId64 " us", d->u.variable.max_age);
+	array_text(column, given ? text : NULL);
+}
+
 static int
 add_row(struct array a[COLUMNS], const struct definition *d, instant now, struct err *err)
 {
@@ -263,6 +278,7 @@ add_row(struct array a[COLUMNS], const struct definition *d, instant now, struct
 	array_text(&a[3], body);
 	add_upstream(&a[4], d);
 	array_bool(&a[5], definition_is_active(d));
+	add_max_age(&a[10], d);
 	free(body);
 	if (d->kind != EVENT) {
 		array_text(&a[6], NULL);

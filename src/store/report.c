@@ -210,6 +210,7 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	    "select jsonb_agg(t.j) from ("
 	    " select jsonb_build_object('kind', 'variable', 'name', x.name, 'active', x.active,"
 	    "  'value', x.value, 'cycle', x.run_id, 'computed_at', x.computed_at,"
+	    "  'as_of', x.as_of, 'stale', coalesce(now() - x.as_of > v.max_age, false),"
 	    "  'age', extract(epoch from now() - x.computed_at), " VERSION_JSON ","
 	    "  'used_by', coalesce((select jsonb_agg(e.name order by e.name) from tocsin.evidence e"
 	    "   join tocsin.version w on w.id = e.version where x.name = any (w.upstream)), '[]'),"
@@ -229,7 +230,7 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	    " select jsonb_build_object('kind', 'event', 'name', x.name, 'active', x.active,"
 	    "  'agent', x.agent, 'priority', x.priority, 'state', x.state, 'action', x.action,"
 	    "  'hold', x.hold, 'next_call', x.next_call, 'cycle', x.run_id,"
-	    "  'evaluated_at', x.evaluated_at, " VERSION_JSON ", 'uses', to_jsonb(v.upstream),"
+	    "  'evaluated_at', x.evaluated_at, 'as_of', x.as_of, " VERSION_JSON ", 'uses', to_jsonb(v.upstream),"
 	    "  'used_by', coalesce((select jsonb_agg(e.name order by e.name) from tocsin.reaction e"
 	    "   join tocsin.version w on w.id = e.version where w.body -> 'events' ? x.name), '[]'),"
 	    "  'signals', coalesce((select jsonb_agg(jsonb_build_object('cycle', s.run_id,"
@@ -257,6 +258,17 @@ report_show(PGconn *conn, const char *name, int history, struct err *err)
 	return json;
 }
 
+/* The evidences without a truth, and the variables that it would take. */
+#define MISSING_JSON \
+	"coalesce((select jsonb_agg(jsonb_build_object('evidence', u.name," \
+	" 'variable', w.name, 'why', case when w.stale then 'stale'" \
+	"  when w.name is not null then 'never computed' else 'no truth yet' end)" \
+	" order by u.id, w.id) from tocsin.job u left join tocsin.job w" \
+	" on w.run_id = u.run_id and w.id = any (u.upstream) and" \
+	"  w.state in ('failed', 'skipped') and (w.stale or w.computed_at is null)" \
+	" where u.run_id = j.run_id and u.id = any (j.upstream) and u.truth is null" \
+	"  and u.state in ('done', 'failed', 'skipped')), '[]')"
+
 json_t *
 report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 {
@@ -279,9 +291,12 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    " 'definition', coalesce(jv.body, x.body) -> 'definition', 'agent', x.agent,"
 	    " 'active', x.active, 'state', x.state, 'action', x.action, 'hold', x.hold,"
 	    " 'interval', x.body -> 'interval', 'time_to_wait', x.body -> 'time_to_wait',"
+	    " 'max_gap', x.body -> 'max_gap',"
 	    " 'rrule', x.body -> 'rrule', 'next_call', x.next_call,"
 	    " 'evaluated_at', x.evaluated_at, 'cycle', j.run_id, 'as_of', r.as_of,"
 	    " 'job', j.state, 'reason', j.reason, 'error', j.error, 'truth', j.truth,"
+	    " 'note', j.note, 'on_unknown', coalesce(jv.body, x.body) -> 'on_unknown',"
+	    " 'missing', " MISSING_JSON ","
 	    " 'signal', (select s.action from tocsin.signal s"
 	    "  where s.run_id = j.run_id and s.event = x.name),"
 	    " 'evidences', case when j.run_id is null then coalesce(("
@@ -304,6 +319,8 @@ report_explain(PGconn *conn, const char *event, int64_t run, struct err *err)
 	    "    'operand', uv.body -> 'operand', 'variables', coalesce(("
 	    "     select jsonb_agg(jsonb_build_object('name', w.name, 'value', w.value,"
 	    "      'state', w.state, 'reason', w.reason, 'error', w.error,"
+	    "      'as_of', w.as_of, 'stale', w.stale and w.state in ('failed', 'skipped'),"
+	    "      'max_age', (select z.body -> 'max_age' from tocsin.version z where z.id = w.version),"
 	    "      'computed_at', w.computed_at, 'age', extract(epoch from now() - w.computed_at))"
 	    "      order by w.id) from tocsin.job w"
 	    "     where w.run_id = u.run_id and w.id = any (u.upstream)), '[]')) order by u.id)"

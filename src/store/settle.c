@@ -22,7 +22,15 @@ outcome_done(struct outcome *o)
 	free(o->name);
 	free(o->error);
 	free(o->value);
+	free(o->note);
 	*o = (struct outcome){ 0 };
+}
+
+void
+moved_done(struct moved *m)
+{
+	free(m->note);
+	m->note = NULL;
 }
 
 static void
@@ -43,6 +51,7 @@ settled_done(struct settled *s)
 		inputs_done(c->inputs.at, c->inputs.n);
 		vec_done(&c->inputs);
 		free(c->name);
+		free(c->stale);
 	}
 	vec_done(&s->ours);
 	vec_done(&s->candidates);
@@ -62,23 +71,29 @@ static const char make_partition[] = "select tocsin.history_partition(now())";
 static const char store_outcomes[] =
     "with o as ("
     " select * from unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],"
-    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[])"
-    "  o (run_id, id, fence, state, reason, error, value, truth)"
+    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[], $9::text[])"
+    "  o (run_id, id, fence, state, reason, error, value, truth, note)"
     "), s as ("
     " update tocsin.job j set state = o.state, reason = o.reason, error = o.error,"
+    "  note = o.note,"
     "  finished_at = now(), lease_until = null,"
     "  value = case when o.state = 'done' then o.value else j.value end,"
-    "  truth = case when o.state = 'done' then o.truth else j.truth end,"
-    "  computed_at = case when o.state = 'done' then now() else j.computed_at end"
-    " from o where j.run_id = o.run_id and j.id = o.id"
+    "  truth = case when o.state = 'done' then o.truth"
+    "   when o.reason = 'expired' then null else j.truth end,"
+    "  computed_at = case when o.state = 'done' then now() else j.computed_at end,"
+    "  as_of = case when j.kind = 'variable' and o.state = 'done' then r.as_of else j.as_of end,"
+    "  stale = j.stale and o.state <> 'done'"
+    " from o join tocsin.run r on r.id = o.run_id where j.run_id = o.run_id and j.id = o.id"
     "  and (j.state = 'running' and j.fence = o.fence"
     "   or j.state = 'waiting' and o.fence = -1)"
-    " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth"
+    " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth,"
+    "  j.as_of"
     "), h as ("
     " insert into tocsin.history (run_id, kind, name, value, truth)"
     " select run_id, kind, name, value, truth from s where state = 'done'"
     "), v as ("
-    " update tocsin.variable x set value = s.value, run_id = s.run_id, computed_at = now()"
+    " update tocsin.variable x set value = s.value, run_id = s.run_id, computed_at = now(),"
+    "  as_of = s.as_of"
     " from s where s.kind = 'variable' and s.state = 'done' and x.name = s.name"
     "), e as ("
     " update tocsin.evidence x set value = s.value, bool_value = s.truth,"
@@ -92,7 +107,8 @@ static const char store_outcomes[] =
     " from d where j.run_id = d.run_id and j.id = d.id and j.state = 'waiting'"
     ") select run_id, id from s";
 
-/* A new statement, so that it sees what everybody has counted down. */
+/* A new statement, so that it sees what everybody has counted down.  A stale
+ * variable is one that could not be computed: being done ends that. */
 #define DOWNSTREAM \
 	"from (select distinct j.run_id, t.id" \
 	"  from unnest($1::bigint[], $2::integer[]) k (run_id, id)" \
@@ -102,7 +118,10 @@ static const char store_outcomes[] =
 	" join tocsin.job j using (run_id, id)"
 
 static const char read_candidates[] =
-    "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded "
+    "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded,"
+    " case when j.kind = 'evidence' then (select string_agg(format('%s (as of %s)', u.name,"
+    "  to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')), ', ' order by u.id) from tocsin.job u where u.run_id = j.run_id"
+    "  and u.id = any (j.upstream) and u.stale) end "
     DOWNSTREAM
     " where j.state = 'waiting' and (j.unsettled = 0 or j.kind = 'event' and j.succeeded)"
     " order by 1, 2";
@@ -114,12 +133,13 @@ static const char read_early[] =
     DOWNSTREAM
     " cross join lateral unnest(j.upstream) x (id)"
     " join tocsin.job u on u.run_id = j.run_id and u.id = x.id"
-    " where j.state = 'waiting' and j.kind = 'event' and j.succeeded and j.unsettled > 0"
+    " where j.state = 'waiting' and j.kind = 'event' and j.succeeded = (j.unsettled > 0)"
     " order by 1, 2";
 
 static const char read_standings[] =
     "select j.run_id, j.id, j.version, e.id, e.state, e.action, e.hold,"
-    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth"
+    " e.schedule = j.schedule, e.dtstart, r.as_of, j.truth,"
+    " coalesce(e.as_of, '-infinity')"
     " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
     " join tocsin.job j using (run_id, id)"
     " join tocsin.run r on r.id = j.run_id"
@@ -174,11 +194,13 @@ truth_bool(enum truth truth)
 	return truth == TRUTH_TRUE ? 1 : truth == TRUTH_FALSE ? 0 : -1;
 }
 
+enum { OUTCOME_COLUMNS = 9 };
+
 void
 settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, bool first)
 {
-	struct array a[8] = { 0 };
-	const char *params[8];
+	struct array a[OUTCOME_COLUMNS] = { 0 };
+	const char *params[OUTCOME_COLUMNS];
 
 	if (first)
 		say_locks(pg, outcomes, n);
@@ -195,14 +217,15 @@ settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, boo
 		array_text(&a[5], o->error);
 		array_text(&a[6], o->value);
 		array_bool(&a[7], truth_bool(o->truth));
+		array_text(&a[8], o->note);
 	}
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < OUTCOME_COLUMNS; i++)
 		params[i] = array_literal(&a[i]);
-	pg_say_prepared(pg, store_outcomes, 8, params);
+	pg_say_prepared(pg, store_outcomes, OUTCOME_COLUMNS, params);
 	pg_say_prepared(pg, read_candidates, 2, params);
 	pg_say_prepared(pg, read_early, 2, params);
 	pg_say_prepared(pg, read_standings, 2, params);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < OUTCOME_COLUMNS; i++)
 		array_done(&a[i]);
 }
 
@@ -223,6 +246,7 @@ read_candidate_rows(const PGresult *r, struct settled *s)
 		c.version = row_number(r, i, 4);
 		c.unsettled = (int)row_number(r, i, 5);
 		c.succeeded = row_true(r, i, 6);
+		c.stale = row_text_dup(r, i, 7);
 		vec_push(&s->candidates, c);
 	}
 }
@@ -259,6 +283,7 @@ read_standing_rows(const PGresult *r, struct settled *s)
 		st.dtstart = row_instant(r, i, 8);
 		st.as_of = row_instant(r, i, 9);
 		st.truth = row_truth(r, i, 10);
+		st.before.as_of = row_instant(r, i, 11);
 		vec_push(&s->standings, st);
 	}
 }
@@ -284,13 +309,18 @@ static const char queue_fired[] =
     " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
 static const char move_events[] =
-    "update tocsin.event e set state = m.state, action = m.action,"
+    "with m as materialized ("
+    " select * from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[],"
+    "  $5::integer[], $6::timestamptz[], $7::boolean[], $8::timestamptz[], $9::integer[],"
+    "  $10::text[]) m (id, run_id, state, action, hold, next_call, keep, as_of, job, note)"
+    "), n as ("
+    " update tocsin.job j set note = concat_ws('; ', j.note, m.note)"
+    " from m where j.run_id = m.run_id and j.id = m.job and m.note is not null"
+    ") update tocsin.event e set state = m.state, action = m.action,"
     " hold = case when m.keep then e.hold else m.hold end,"
     " next_call = case when m.keep then e.next_call else m.next_call end,"
-    " run_id = m.run_id, evaluated_at = now()"
-    " from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::integer[],"
-    "  $6::timestamptz[], $7::boolean[])"
-    "  m (id, run_id, state, action, hold, next_call, keep) where e.id = m.id";
+    " as_of = case when m.keep then e.as_of else m.as_of end,"
+    " run_id = m.run_id, evaluated_at = now() from m where e.id = m.id";
 
 /* What decided an event is read from the run's own rows: each evidence with its
  * truth, and under it the variables with their values as this run saw them. */
@@ -298,7 +328,7 @@ static const char make_signals[] =
     "insert into tocsin.signal (run_id, event, action, version, hold, decided_by)"
     " select j.run_id, j.name, m.action, j.version, m.hold, jsonb_build_object("
     "  'definition', ev.body -> 'definition', 'version', j.version, 'hash', ev.hash,"
-    "  'truth', j.truth, 'hold', m.hold, 'evidences', coalesce(("
+    "  'truth', j.truth, 'note', j.note, 'hold', m.hold, 'evidences', coalesce(("
     "   select jsonb_agg(jsonb_build_object('name', u.name, 'version', u.version,"
     "    'definition', uv.body -> 'definition', 'operator', uv.body -> 'operator',"
     "    'operand', uv.body -> 'operand', 'state', u.state, 'truth', u.truth,"
@@ -309,7 +339,7 @@ static const char make_signals[] =
     "      'state', w.state, 'reason', w.reason, 'value',"
     "      case when pg_column_size(w.value) <= 8192 then w.value"
     "       else to_jsonb('(larger than 8 KiB)'::text) end,"
-    "      'computed_at', w.computed_at, 'age',"
+    "      'computed_at', w.computed_at, 'stale', w.stale, 'age',"
     "      extract(epoch from now() - w.computed_at)) order by w.id)"
     "     from tocsin.job w where w.run_id = u.run_id and w.id = any (u.upstream)), '[]'))"
     "    order by u.id)"
@@ -363,8 +393,9 @@ static void
 say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
 {
 	struct array event = { 0 }, run = { 0 }, id = { 0 }, state = { 0 }, action = { 0 },
-	    hold = { 0 }, next = { 0 }, keep = { 0 };
-	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep };
+	    hold = { 0 }, next = { 0 }, keep = { 0 }, as_of = { 0 }, note = { 0 };
+	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep, &as_of,
+		&note };
 	char buf[INSTANT_TEXT], length[32];
 
 	for (size_t i = 0; i < n; i++) {
@@ -378,10 +409,13 @@ say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
 		array_int(&hold, m->after.hold);
 		array_text(&next, clock_format(m->next_call, buf));
 		array_bool(&keep, m->keep_schedule);
+		array_text(&as_of, clock_format(m->after.as_of, buf));
+		array_text(&note, m->note);
 	}
-	pg_say_prepared(pg, move_events, 7, (const char *[]){ array_literal(&event),
+	pg_say_prepared(pg, move_events, 10, (const char *[]){ array_literal(&event),
 	    array_literal(&run), array_literal(&state), array_literal(&action),
-	    array_literal(&hold), array_literal(&next), array_literal(&keep) });
+	    array_literal(&hold), array_literal(&next), array_literal(&keep),
+	    array_literal(&as_of), array_literal(&id), array_literal(&note) });
 	pg_say_prepared(pg, make_signals, 4, (const char *[]){ array_literal(&run),
 	    array_literal(&id), array_literal(&action), array_literal(&hold) });
 	snprintf(length, sizeof length, "%" PRId64 " us", lease);

@@ -26,6 +26,7 @@ struct outcome {
 	char *error;
 	char *value;			/* JSON text, or NULL */
 	enum truth truth;
+	char *note;			/* what else there is to say, or NULL */
 	int attempts;			/* how often it was claimed; 0: never */
 };
 void outcome_done(struct outcome *);
@@ -38,7 +39,8 @@ struct candidate {
 	int64_t version;
 	int unsettled;
 	bool succeeded;
-	VEC(struct input) inputs;	/* of an event with unsettled > 0 */
+	char *stale;			/* of an evidence: its stale inputs, or NULL */
+	VEC(struct input) inputs;	/* of an event that is not simply ready */
 };
 
 /* The row of an event whose job has just settled as done; locked. */
@@ -68,13 +70,15 @@ struct moved {				/* an event, after its evaluation */
 	int event;
 	int64_t version;
 	struct event_standing after;
-	bool keep_schedule;		/* leave next_call and hold alone */
+	bool keep_schedule;		/* leave next_call, hold and as_of alone */
 	instant next_call;
+	char *note;			/* about the hold, or NULL */
 };
 struct run_count {
 	int64_t run;
 	int settled, failed;
 };
+void moved_done(struct moved *);
 /* Deliveries are sent again when nobody has taken them for a LEASE. */
 void settle_say_end(struct pg *, const struct job_key *fired, size_t n_fired,
     const struct moved *, size_t n_moved, const struct run_count *, size_t n_counts,

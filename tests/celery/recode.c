@@ -105,8 +105,13 @@ static json_t *
 show_job(const struct celery_job *job)
 {
 	char uuid[UUID_TEXT];
-	json_t *jobs = json_array();
+	json_t *jobs;
 
+	if (job->event)
+		return json_pack("{ss ss sI ss ss}", "task", celery_task_name(job->task),
+		    "installation", uuid_format(&job->installation, uuid), "run",
+		    (json_int_t)job->run, "event", job->event, "reaction", job->reaction);
+	jobs = json_array();
 	for (size_t i = 0; i < job->jobs.n; i++)
 		json_array_append_new(jobs, json_integer(job->jobs.at[i]));
 	return json_pack("{ss ss sI so}", "task", celery_task_name(job->task), "installation",
@@ -184,6 +189,10 @@ make_job(const json_t *question)
 		vec_push(&job.jobs, (int)json_integer_value(json_array_get(jobs, i)));
 	for (size_t i = 0; i < json_array_size(names); i++)
 		vec_push(&texts, json_string_value(json_array_get(names, i)));
+	if (job.task == TASK_REACTION) {
+		job.event = xstrdup(get_text(question, "event"));
+		job.reaction = xstrdup(get_text(question, "reaction"));
+	}
 	celery_job_encode(&job, texts.at, texts.n, get_text(question, "origin"), &e);
 	reply = show_envelope(&e);
 	celery_envelope_done(&e);

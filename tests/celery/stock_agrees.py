@@ -227,19 +227,25 @@ def check_jobs():
     for task, jobs, names in (("tocsin.variable", [0], ["orders_today"]),
                               ("tocsin.evidence", [4, 5, 6], ["a", "b", "gr\u00fc\u00df'"]),
                               ("tocsin.event", list(range(500)), list("abcdefghij")),
-                              ("tocsin.reaction", [2147483647], []),
+                              ("tocsin.reaction", [], ["gr\u00fc\u00df", "tell"]),
                               ("tocsin.cycle", [], [])):
+        own = {"jobs": jobs}
+        of_delivery = {}
+        first = str(jobs[0] if jobs else -1)
+        if task == "tocsin.reaction":
+            own = of_delivery = {"event": names[0], "reaction": names[1]}
+            first = "/".join(names)
         reply = ask(do="job", task=task, installation=str(installation), run=2**53 + 1,
-                    jobs=jobs, names=names, origin="gen7@host")
+                    jobs=jobs, names=names, origin="gen7@host", **of_delivery)
         taken = request(kombu_message(reply))
-        first = jobs[0] if jobs else -1
         expect(task + ": id", taken.id,
-               str(uuid.uuid5(installation, "%d/%d" % (2**53 + 1, first))))
+               str(uuid.uuid5(installation, "%d/%s" % (2**53 + 1, first))))
         expect(task + ": name", taken.name, task)
         args, kwargs, embed = taken.message.payload
         shown = names if len(names) <= 5 else names[:5] + ["..."]
-        expect(task + ": kwargs", kwargs, {"installation": str(installation), "run": 2**53 + 1,
-                                           "jobs": jobs, "names": shown})
+        expect(task + ": kwargs", kwargs, {
+            "installation": str(installation), "run": 2**53 + 1,
+            **(of_delivery or {"jobs": jobs, "names": shown})})
         expect(task + ": argsrepr", taken.argsrepr, saferepr(tuple(shown), 1024))
         theirs = app.amqp.as_task_v2(
             taken.id, task, (), kwargs, origin="gen7@host", ignore_result=True,
@@ -251,7 +257,7 @@ def check_jobs():
         back = ask(do="own", properties=reply["properties"], headers=reply["headers"],
                    body=reply["body"].encode().hex())
         expect(task + ": back", back, {"task": task, "installation": str(installation),
-                                       "run": 2**53 + 1, "jobs": jobs})
+                                       "run": 2**53 + 1, **own})
 
 
 # --- argsrepr ---

@@ -83,6 +83,7 @@ class Sandbox:
         self._env = None
         self._vhosts = []
         self._vhosts_made = []
+        self._shown = {}		# service -> certificate
 
     def _call(self, verb, *args, check=True):
         done = subprocess.run(
@@ -105,6 +106,14 @@ class Sandbox:
 
     def kill(self, service):
         self._call("kill", service)
+
+    def tls(self, service, directory, name):
+        """Let it show the certificate NAME from now on; see certificates.py."""
+        if self._shown.get(service) == directory / name:
+            return
+        self._call("tls", service, str(directory / f"{name}.pem"), str(directory / f"{name}.key"))
+        self._shown[service] = directory / name
+        self._env = None
 
     def rabbitmqctl(self, *args):
         return self._call("rabbitmqctl", "-q", *args)

@@ -248,6 +248,8 @@ class Half(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self is self.link.client:
+            self.proxy.loop.create_task(self.link.connect())
 
     def read_on(self):
         if self.transport is None or self.transport.is_closing():
@@ -378,9 +380,7 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
     def accept(self):
-        link = Link(self)
-        self.loop.create_task(link.connect())
-        return link.client
+        return Link(self).client
 
     def __enter__(self):
         self.thread.start()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import certificates  # noqa: F401
 from harness import PASSED_ON, refuse_sanitizer, tool, wait_for
 
 FRAME_BODY = 131072 - 8
@@ -493,29 +494,6 @@ def test_a_black_hole_and_a_mute_server_are_given_up_in_time(probe):
 
 
 # TLS
-
-
-def openssl(*args, **kwargs):
-    subprocess.run(["openssl", *args], check=True, capture_output=True, timeout=30, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """ca.pem, and NAME.pem, NAME.key for localhost, elsewhere, expired."""
-    directory = tmp_path_factory.mktemp("tls")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA",
-            "-addext", "basicConstraints=critical,CA:TRUE", cwd=directory)
-    for name, alt, days in [("good", "DNS:localhost,IP:127.0.0.1", "2"),
-                            ("elsewhere", "DNS:elsewhere.example", "2"),
-                            ("expired", "DNS:localhost,IP:127.0.0.1", "-1")]:
-        (directory / "ext").write_text(f"subjectAltName={alt}\n")
-        openssl("req", "-new", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                "-subj", f"/CN={name}", cwd=directory)
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                "-CAcreateserial", "-out", f"{name}.pem", "-days", days, "-extfile", "ext",
-                cwd=directory)
-    return directory
 
 
 class TlsDoor:

@@ -164,7 +164,8 @@ def finish(cycles, count, *how):
 
 
 def all_closed(cycles, count):
-    wait_for(lambda: cycles.db.one("select count(*) from tocsin.run where finished_at is not null") >= count, 60,
+    wait_for(lambda: cycles.db.one("select count(distinct agent) = %s and bool_and(finished_at is not null)"
+                                   " from tocsin.run", count), 60,
              lambda: cycles.db.all("select id, agent, state from tocsin.run where finished_at is null"))
 
 
@@ -197,7 +198,7 @@ def test_a_worker_without_memory(memory, cycles, broker, record_property, everyt
         cycles.tocsin("cycle", "--agent", f"a{i}", "--event", f"e{i}", env=QUICK)
         worker = memory.spawn(*work, n=n, way=way, env=QUICK)
         wait_for(lambda: not worker.alive or cycles.db.one(
-            "select finished_at is not null from tocsin.run where agent = %s", f"a{i}"), 60)
+            "select bool_and(finished_at is not null) from tocsin.run where agent = %s", f"a{i}"), 60)
         if worker.alive:
             worker.stop()
         ended(worker)

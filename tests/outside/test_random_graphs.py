@@ -23,8 +23,9 @@ from harness import wait_for
 from invariants import books, check  # noqa: F401
 
 SEEDS = [int(os.environ["TOCSIN_SEED"])] if "TOCSIN_SEED" in os.environ else [1, 2, 3, 4]
-LOCALLY = {"graphs": 10, "cycles": 5}
+LOCALLY = {"graphs": 10, "cycles": 7}
 OVER_AMQP = {"graphs": 50, "cycles": 2}
+STEPS = [1, 1, 1, 1, 2, 3, 5, 0, -1]	# hours; a cycle of the past is a replay
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 ALWAYS = datetime.min.replace(tzinfo=timezone.utc)
@@ -77,27 +78,33 @@ def text(node):
 
 
 class Variable:
-    def __init__(self, name, by_shell):
-        self.name, self.by_shell = name, by_shell
+    def __init__(self, name, by_shell, max_age):
+        self.name, self.by_shell, self.max_age = name, by_shell, max_age
         self.world, self.fails = None, False	# what there is to be measured
-        self.value, self.state = None, None
+        self.value, self.state, self.as_of, self.stale = None, None, None, False
 
-    def measure(self):
+    def measure(self, now):
         """The state, and its reason."""
+        self.stale = (self.fails and self.as_of is not None and self.max_age is not None
+                      and now - self.as_of > self.max_age * HOUR)
         if self.fails:
             self.state = "failed"
             return "failed", "exit" if self.by_shell else "error"
-        self.state, self.value = "done", self.world
+        self.state, self.value, self.as_of = "done", self.world, now
         return "done", "ok"
 
 
 class Evidence:
     def __init__(self, name, definition, variables):
         self.name, self.definition, self.upstream = name, definition, variables
-        self.truth, self.state = None, None
+        self.truth, self.state, self.unknown = None, None, False
 
     def evaluate(self):
         """The state, and its reason."""
+        self.unknown = any(v.stale for v in self.upstream)
+        if self.unknown:
+            self.state = "skipped"
+            return "skipped", "expired"
         if not any(v.state == "done" for v in self.upstream):
             self.state = "skipped"
             return "skipped", "upstream"
@@ -111,16 +118,25 @@ class Evidence:
 
 
 class Event:
-    def __init__(self, name, node, evidences, interval, time_to_wait, recurrent):
+    def __init__(self, name, node, evidences, on_unknown, max_gap, interval, time_to_wait, recurrent):
         self.name, self.node, self.upstream = name, node, evidences
+        self.on_unknown, self.as_of = on_unknown, ALWAYS
+        self.max_gap = None if max_gap is None else max(max_gap, interval)
         self.interval, self.time_to_wait, self.recurrent = interval, time_to_wait, recurrent
         self.state, self.action, self.hold, self.next_call = "not_raising", "do_nothing", 0, ALWAYS
 
     def evaluate(self, now):
         """The job's state and its reason, the truth, and the signal."""
-        if not any(e.state == "done" for e in self.upstream):
+        truth = kleene(self.node, {e.name: None if e.unknown else e.truth for e in self.upstream})
+        made = {"raise": True, "clear": False}.get(self.on_unknown)
+        if not any(e.state == "done" for e in self.upstream) and (
+                truth is not None or made is None):
             return "skipped", "upstream", None, None
-        truth = kleene(self.node, {e.name: e.truth for e in self.upstream})
+        truth = made if truth is None else truth
+        counts, gap = now > self.as_of, 3 * self.interval if self.max_gap is None else self.max_gap
+        if counts and gap and self.as_of != ALWAYS and now - self.as_of > gap * HOUR:
+            self.hold = 0
+        self.as_of = max(now, self.as_of)
         self.next_call = now + (HOUR if self.recurrent else self.interval * HOUR)
         if truth is None:
             self.action = "do_nothing"
@@ -128,10 +144,10 @@ class Event:
             self.state, self.hold = ("raising" if truth else "not_raising"), 0
             self.action = "raise" if truth else "do_nothing"
         else:
-            self.hold = self.hold + 1 if truth else 0
+            self.hold = self.hold if not counts else self.hold + 1 if truth else 0
             needed = max(1, self.time_to_wait // self.interval) if self.interval else 1
             was = self.state == "raising"
-            now_raising = truth and (was or self.hold >= needed)
+            now_raising = truth and (was or needed == 1 or self.hold >= needed)
             self.state = "raising" if now_raising else "not_raising"
             self.action = {(False, False): "do_nothing", (False, True): "raise",
                            (True, True): "continue_raising", (True, False): "stop_raising"}[
@@ -150,7 +166,8 @@ class Model:
 
     def grow(self, prefix):
         r = self.random
-        variables = [Variable(f"{prefix}v{i}", r.random() < 0.15) for i in range(r.randint(1, 6))]
+        variables = [Variable(f"{prefix}v{i}", r.random() < 0.15, r.choice([None, None, 0, 1, 2]))
+                     for i in range(r.randint(1, 6))]
         evidences = []
         for i in range(r.randint(1, 8)):
             test = r.choice(TESTS).format(*(r.choice(variables).name for _ in range(3)))
@@ -161,8 +178,9 @@ class Model:
             node = self.decision(evidences, 3)
             upstream = [e for e in evidences if e.name in text(node)]
             if upstream:
-                self.events.append(Event(f"{prefix}event{i}", node, upstream, r.choice([0, 1, 1, 2]),
-                                         r.choice([0, 0, 1, 2, 3]), r.random() < 0.15))
+                self.events.append(Event(f"{prefix}event{i}", node, upstream,
+                                         r.choice([None, "keep", "raise", "clear"]),
+                                         r.choice([None, None, 1, 2]), r.choice([0, 1, 1, 2]), r.choice([0, 0, 1, 2, 3]), r.random() < 0.15))
         self.evidences += evidences
 
     def decision(self, evidences, depth):
@@ -187,13 +205,18 @@ class Model:
             lines.append(f"shell = 'cat {world}/{v.name}'" if v.by_shell else
                          "sql = \"select value from world where name = :name"
                          f" and 1 / (not fails)::int = 1\"\nargs = {{ name = '{v.name}' }}")
+            if v.max_age is not None:
+                lines.append(f"max_age = '{v.max_age}h'")
         for e in self.evidences:
             lines.append(f"[evidences.{e.name}]\ndefinition = \"{e.definition}\"")
         for e in self.events:
             lines.append(f"[events.{e.name}]\ndefinition = \"{text(e.node)}\"\n"
                          f"agent = '{self.agent}'")
             lines.append("rrule = 'FREQ=HOURLY'\ndtstart = 2020-01-01T00:00:00Z" if e.recurrent else
-                         f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'")
+                         f"interval = '{e.interval}h'\ntime_to_wait = '{e.time_to_wait}h'" + (
+                             "" if e.max_gap is None else f"\nmax_gap = '{e.max_gap}h'"))
+            if e.on_unknown:
+                lines.append(f"on_unknown = '{e.on_unknown}'")
         return "\n".join(lines)
 
     def change_the_world(self, db, world):
@@ -217,7 +240,7 @@ class Model:
         evidences = [e for e in self.evidences if any(e in event.upstream for event in due)]
         variables = [v for v in self.variables if any(v in e.upstream for e in evidences)]
         for v in variables:
-            state, reason = v.measure()
+            state, reason = v.measure(now)
             jobs[v.name] = (state, reason, v.value if state == "done" else None, None)
         for e in evidences:
             state, reason = e.evaluate()
@@ -274,14 +297,16 @@ def agree(cycles, tmp_path, seed, models, times, run):
     db.run("create table world (name text primary key, value jsonb, fails boolean)")
     cycles.load("\n".join(model.definitions(world) for model in models))
     cycles.due_again()
+    now = START
     for n in range(times):
-        now = START + n * HOUR
+        now += models[0].random.choice(STEPS) * HOUR
+        before = db.one("select coalesce(max(id), 0) from tocsin.run")
         for model in models:
             model.change_the_world(db, world)
         expected = {model.agent: model.cycle(now) for model in models}
         run(now.isoformat())
         where = f"TOCSIN_SEED={seed}, cycle {n}"
-        found = agents_cycles(db, now)
+        found = agents_cycles(db, before)
         assert found.keys() == expected.keys(), where
         for agent, (jobs, signals) in expected.items():
             failed = any(state == "failed" for state, *_ in jobs.values())
@@ -291,19 +316,19 @@ def agree(cycles, tmp_path, seed, models, times, run):
         check(db)
 
 
-def agents_cycles(db, now):
-    """agent -> state, jobs and signals of its cycle at NOW, of which it has one."""
-    runs = db.all("select id, agent, state from tocsin.run where as_of = %s", now)
+def agents_cycles(db, before):
+    """agent -> state, jobs and signals of its cycle after BEFORE, of which it has one."""
+    runs = db.all("select id, agent, state from tocsin.run where id > %s", before)
     assert len({agent for _, agent, _ in runs}) == len(runs)
     found = {id: (state, {}, {}) for id, _, state in runs}
     for id, name, state, reason, value, truth in db.all("""
             select run_id, name, j.state, reason,
                    case when j.kind = 'variable' and j.state = 'done' then value end,
                    case when j.state = 'done' then truth end
-              from tocsin.job j join tocsin.run r on r.id = run_id where as_of = %s""", now):
+              from tocsin.job j where run_id > %s""", before):
         found[id][1][name] = (state, reason, value, truth)
     for id, event, action in db.all("select run_id, event, action from tocsin.signal"
-                                    " join tocsin.run r on r.id = run_id where as_of = %s", now):
+                                    " where run_id > %s", before):
         found[id][2][event] = action
     return {agent: found[id] for id, agent, _ in runs}
 

@@ -85,7 +85,8 @@ def test_show_a_variable(seen, tocsin):
     assert re.search(r"^  sql +select 3\n {17,}where true\n  \S", r.stdout, re.M), r
     j = tocsin("show", "stock", "--json").json()
     assert set(j) == {"kind", "name", "active", "value", "cycle", "computed_at", "age",
-                      "definition", "version", "hash", "loaded_at", "loaded_by", "used_by", "history"}
+                      "as_of", "stale", "definition", "version", "hash", "loaded_at", "loaded_by",
+                      "used_by", "history"}
     assert (j["kind"], j["value"], j["used_by"], j["active"]) == ("variable", 3, ["low"], True)
     assert [h["value"] for h in j["history"]] == [3]
 
@@ -108,7 +109,7 @@ def test_show_an_event(seen, tocsin):
     assert v["uses"] == "low, lost" and v["used by"] == "buy"
     j = tocsin("show", "reorder", "--json").json()
     assert set(j) == {"kind", "name", "active", "agent", "priority", "state", "action", "hold",
-                      "next_call", "cycle", "evaluated_at", "definition", "version", "hash",
+                      "next_call", "cycle", "evaluated_at", "as_of", "definition", "version", "hash",
                       "loaded_at", "loaded_by", "uses", "used_by", "signals", "history"}
     assert "signal         raise in cycle 1" in tocsin("show", "low").stdout
 
@@ -174,7 +175,8 @@ def test_explain_as_json_keeps_its_shape(seen, tocsin):
     j = tocsin("explain", "reorder", "--json").json()
     assert set(j) == {"event", "description", "definition", "agent", "active", "state", "action",
                       "hold", "interval", "time_to_wait", "rrule", "next_call", "evaluated_at",
-                      "cycle", "as_of", "job", "reason", "error", "truth", "signal", "evidences"}
+                      "cycle", "as_of", "job", "reason", "error", "truth", "signal", "evidences",
+                      "max_gap", "on_unknown", "note", "missing"}
     assert (j["truth"], j["signal"], j["state"], j["cycle"]) == (True, None, "not_raising", 1)
     assert [(e["name"], e["truth"], e["state"]) for e in j["evidences"]] == [
         ("lost", None, "skipped"), ("low", True, "done")]

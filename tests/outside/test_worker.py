@@ -348,6 +348,56 @@ def test_a_broker_that_dies_in_mid_cycle_comes_back_to_its_work(cycles, workers,
     assert first.alive and second.alive
 
 
+def test_a_database_that_dies_in_mid_cycle_comes_back_to_its_work(
+        cycles, workers, sandbox, tmp_path):
+    open_gate = gated(cycles, tmp_path)
+    first, second = workers(2, "--executors", "sql,shell")
+    cycles.tocsin("cycle", env=QUICK)
+    wait_for(lambda: (tmp_path / "ran").exists(), 15)
+    cycles.wait_for_job("ew", "done")
+    sandbox.kill("postgresql")
+    try:
+        open_gate()
+        first.wait_for("books cannot be used", 20)
+        second.wait_for("books cannot be used", 20)
+        down = cycles.tocsin("cycle", env=QUICK, status=75)
+        assert len(down.stderr.splitlines()) == 1
+    finally:
+        sandbox.start("postgresql")
+    wait_for(lambda: cycles.state() == "DONE", 60)
+    assert cycles.signals() == {"e": "raise"}
+    assert (tmp_path / "ran").read_text().count("x") <= 2
+    check(cycles.db)
+    cycles.due_again()
+    cycles.tocsin("cycle", "--wait", env=QUICK, timeout=60)
+    assert cycles.signals() == {"e": "continue_raising"}
+    assert first.alive and second.alive
+
+
+def test_a_database_that_dies_again_and_again_under_full_load_loses_nothing(
+        cycles, workers, sandbox, tmp_path):
+    """Claims, settlings and sweeps are cut wherever they happen to be."""
+    n = 60
+    cycles.load("[variables]\n" +
+                "".join(f"v{i}.shell = 'echo v{i} >>{tmp_path}/ran; echo {i}'\n" for i in range(n)) +
+                "[evidences]\n" +
+                "".join(f"e{i}.definition = 'v{i} + v{(i + 1) % n} >= 0'\n" for i in range(n)) +
+                "[events]\n" + "".join(f"a{i}.definition = 'e{i} and e{(i + 7) % n}'\n"
+                                       for i in range(n)))
+    workers(2, "-c", 2, "--executors", "sql,shell")
+    cycles.tocsin("cycle", env=QUICK)
+    for done in (5, 60):
+        wait_for(lambda: cycles.db.one("select count(*) from tocsin.job where state = 'done'"
+                                       " and run_id = 1") >= done, 30)
+        sandbox.kill("postgresql")
+        sandbox.start("postgresql")
+    wait_for(lambda: cycles.state() == "DONE", 60)
+    assert cycles.signals() == {f"a{i}": "raise" for i in range(n)}
+    ran = (tmp_path / "ran").read_text().split()
+    assert max(map(ran.count, set(ran))) <= 3
+    check(cycles.db)
+
+
 def test_a_worker_waits_for_servers_that_are_away(cycles, tmp_path):
     worker = cycles.tocsin.spawn("worker", env={**QUICK, **NOWHERE})
     worker.wait_for("the broker cannot be used.*failures=2")

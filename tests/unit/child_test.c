@@ -187,22 +187,22 @@ the_soft_limit_asks_and_the_hard_limit_does_not(void **state)
 {
 	struct child_settings settings = usual;
 	struct seen seen;
-	span began = clock_monotonic();
 
 	settings.mark = "limits";
-	settings.soft = SECOND / 2;
-	settings.hard = SECOND;
+	settings.soft = SECOND;
+	settings.hard = 30 * SECOND;
 	run(settings, "trap 'echo asked; exit 3' TERM; sleep 60 & wait", &seen);
 	assert_true(seen.end.soft_limit && !seen.end.hard_limit);
 	assert_string_equal(seen.output, "asked\n");
 	assert_int_equal(seen.end.status, 3);
 	seen_done(&seen);
 	/* F-D01 */
+	settings.soft = SECOND / 2;
+	settings.hard = SECOND;
 	run(settings, "trap '' TERM; while :; do sleep 60; done", &seen);
 	assert_true(seen.end.soft_limit && seen.end.hard_limit);
 	assert_int_equal(seen.end.signum, SIGKILL);
 	seen_done(&seen);
-	assert_true(clock_monotonic() - began < 10 * SECOND);
 	assert_int_equal(marked("limits"), 0);
 }
 

@@ -187,13 +187,13 @@ follow(const char *body, const char *truths, const char *actions, const char *st
 {
 	static const char signs[] = { [DO_NOTHING] = '.', [RAISE] = 'r',
 		[CONTINUE_RAISING] = 'c', [STOP_RAISING] = 's' };
-	struct event_standing now = { .state = NOT_RAISING };
+	struct event_standing now = { .state = NOT_RAISING, .as_of = INSTANT_ALWAYS };
 	struct event e;
 
 	init_event(&e, body);
 	for (size_t i = 0; truths[i]; i++) {
 		now = event_evaluate(&e, now, truths[i] == 'T' ? TRUTH_TRUE :
-		    truths[i] == 'F' ? TRUTH_FALSE : TRUTH_UNKNOWN);
+		    truths[i] == 'F' ? TRUTH_FALSE : TRUTH_UNKNOWN, (instant)i * HOUR);
 		if (signs[now.action] != actions[i] ||
 		    (now.state == RAISING ? 'R' : '-') != states[i])
 			fail_msg("%s, %s: evaluation %zu is %s, %s", body, truths, i + 1,
@@ -227,6 +227,76 @@ unknown_leaves_state_and_hold_and_emits_nothing(void **state)
 	follow(body, "T?T?TF?", "..r.cs.", "--RRR--");
 }
 
+/* At each hour the truth, what becomes of the hold, and R where it raises. */
+static void
+evaluate_at(const char *keys, const char *steps)
+{
+	struct event_standing now = { .state = NOT_RAISING, .as_of = INSTANT_ALWAYS };
+	char body[160], truth, state;
+	struct event e;
+	int hour, hold, n;
+
+	snprintf(body, sizeof body, "{\"definition\":\"low\"%s}", keys);
+	init_event(&e, body);
+	for (const char *s = steps; sscanf(s, " %d%c=%d%c%n", &hour, &truth, &hold, &state,
+	    &n) == 4; s += n) {
+		now = event_evaluate(&e, now, truth == 'T' ? TRUTH_TRUE : truth == 'F' ?
+		    TRUTH_FALSE : TRUTH_UNKNOWN, hour * HOUR);
+		if (now.hold != hold || (now.state == RAISING ? 'R' : '-') != state)
+			fail_msg("%s, %s: at %d the hold is %d, %s", keys, steps, hour, now.hold,
+			    event_state_text(now.state));
+	}
+	event_done(&e);
+}
+
+static void
+a_hold_counts_instants_that_follow_each_other(void **state)
+{
+	const char *held = ",\"interval\":\"1h\",\"time_to_wait\":\"3h\"",
+	    *wide = ",\"interval\":\"1h\",\"time_to_wait\":\"3h\",\"max_gap\":\"10h\"";
+
+	/* Three intervals are no gap, more are; the state stays. */
+	evaluate_at(held, "0T=1- 3T=2- 6T=3R 10T=1R 11T=2R 12F=0-");
+	evaluate_at(held, "0T=1- 1T=2- 5T=1- 6T=2- 7T=3R");
+	evaluate_at(wide, "0T=1- 10T=2- 21T=1- 22T=2- 32T=3R");
+	/* Unknown is an evaluation: it closes a gap, and does not hide one. */
+	evaluate_at(held, "0T=1- 3?=1- 6T=2- 7T=3R");
+	evaluate_at(held, "0T=1- 1T=2- 5?=0- 6T=1-");
+	/* Not later than the last: neither counts nor resets. */
+	evaluate_at(held, "5T=1- 5T=1- 4T=1- 5F=1- 0F=1- 6T=2- 2?=2- 7T=3R");
+	evaluate_at(held, "0T=1- 1T=2- 2T=3R 1F=3- 3T=4R 3T=4R 4F=0-");
+	/* Without a holding time there is nothing to count. */
+	evaluate_at("", "5F=0- 5T=0R 4F=0- 4T=0R 6T=1R 20T=1R");
+	evaluate_at(",\"interval\":0", "5T=1R 99T=2R 99F=2- 98T=2R");
+	evaluate_at(",\"rrule\":\"FREQ=DAILY\"", "5T=0R 5F=0- 4T=0R 99T=0R");
+}
+
+static void
+an_event_says_what_unknown_is_to_it(void **state)
+{
+	static const struct {
+		const char *given;
+		enum truth counts;
+	} table[] = {
+		{ "", TRUTH_UNKNOWN },
+		{ ",\"on_unknown\":\"keep\"", TRUTH_UNKNOWN },
+		{ ",\"on_unknown\":\"raise\"", TRUTH_TRUE },
+		{ ",\"on_unknown\":\"clear\"", TRUTH_FALSE },
+	};
+	char body[80];
+	struct event e;
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		snprintf(body, sizeof body, "{\"definition\":\"low\"%s}", table[i].given);
+		init_event(&e, body);
+		assert_int_equal(event_truth(&e, TRUTH_UNKNOWN), table[i].counts);
+		assert_int_equal(event_truth(&e, TRUTH_TRUE), TRUTH_TRUE);
+		assert_int_equal(event_truth(&e, TRUTH_FALSE), TRUTH_FALSE);
+		assert_int_equal(event_truth(&e, TRUTH_OPEN), TRUTH_OPEN);
+		event_done(&e);
+	}
+}
+
 static void
 a_recurrent_event_raises_each_time_it_is_true(void **state)
 {
@@ -237,17 +307,18 @@ a_recurrent_event_raises_each_time_it_is_true(void **state)
 static void
 the_count_of_a_hold_does_not_overflow(void **state)
 {
-	struct event_standing now = { .state = RAISING, .hold = EVENT_MAX_HOLD };
+	struct event_standing now = { .state = RAISING, .hold = EVENT_MAX_HOLD,
+		.as_of = INSTANT_ALWAYS };
 	struct event e;
 
 	init_event(&e, "{\"definition\":\"low\"}");
-	now = event_evaluate(&e, now, TRUTH_TRUE);
+	now = event_evaluate(&e, now, TRUTH_TRUE, 0);
 	assert_int_equal(now.hold, EVENT_MAX_HOLD);
 	assert_int_equal(now.state, RAISING);
 	/* A holding time that was made longer does not end what raises. */
-	now = (struct event_standing){ .state = RAISING, .hold = 1 };
+	now = (struct event_standing){ .state = RAISING, .hold = 1, .as_of = INSTANT_ALWAYS };
 	e.time_to_wait = 10 * HOUR;
-	assert_int_equal(event_evaluate(&e, now, TRUTH_TRUE).action, CONTINUE_RAISING);
+	assert_int_equal(event_evaluate(&e, now, TRUTH_TRUE, 0).action, CONTINUE_RAISING);
 	event_done(&e);
 }
 
@@ -506,6 +577,8 @@ main(void)
 		cmocka_unit_test(signals_follow_from_the_state_before_and_after),
 		cmocka_unit_test(a_holding_time_wants_truth_without_a_break),
 		cmocka_unit_test(unknown_leaves_state_and_hold_and_emits_nothing),
+		cmocka_unit_test(a_hold_counts_instants_that_follow_each_other),
+		cmocka_unit_test(an_event_says_what_unknown_is_to_it),
 		cmocka_unit_test(a_recurrent_event_raises_each_time_it_is_true),
 		cmocka_unit_test(the_count_of_a_hold_does_not_overflow),
 		cmocka_unit_test(an_event_is_due_again_after_its_interval_or_by_its_rule),
