@@ -174,10 +174,14 @@ static bool
 is_conninfo(const char *text)
 {
 	PQconninfoOption *options;
+	char *why = NULL;
 
 	if (!strchr(text, '=') && !strstr(text, "://"))
 		return true;		/* the name of a database */
-	options = PQconninfoParse(text, NULL);
+	options = PQconninfoParse(text, &why);
+	if (!options && !why)
+		mem_end();
+	PQfreemem(why);
 	PQconninfoFree(options);
 	return options != NULL;
 }
@@ -256,10 +260,11 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	PGconn *conn;
 
 	session_copy(&set, settings);
-	conn = start(&set, NULL, true);
-	if (conn && set.answer_timeout)
+	if (!(conn = start(&set, NULL, true)))
+		mem_end();		/* the one reason there is */
+	if (set.answer_timeout)
 		limit_answers(conn, set.statement_timeout + set.answer_timeout);
-	if (conn && PQstatus(conn) != CONNECTION_OK) {
+	if (PQstatus(conn) != CONNECTION_OK) {
 		char *text = one_line(PQerrorMessage(conn));
 
 		err_class(err, is_conninfo(set.conninfo) ? ERR_TEMPFAIL : ERR_CONFIG,
@@ -299,9 +304,11 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	text = one_line(primary ? primary : PQerrorMessage(conn));
 	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	/* 42501: it refuses us; 53, 57P: it has no room, or goes down. */
-	err_class(err, PQstatus(conn) == CONNECTION_BAD || (state && (!strcmp(state, "42501") ||
-	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3))) ? ERR_TEMPFAIL : ERR_GIVEN,
+	/* None: libpq has trouble of its own; 42501: it refuses us; 53, 57P: it has
+	 * no room, or goes down. */
+	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
+	    !strcmp(state, "42501") ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "PostgreSQL: %s", text);
 	free(text);
 	PQclear(r);
