@@ -134,8 +134,8 @@ def test_F_D05_the_command_of_a_reaction_finds_no_process(plain, cycles, workers
 def test_F_D06_no_file_descriptor_is_left(cycles, workers):
     """The worker takes what it has descriptors for, keeps its connections, and recovers."""
     worker, = workers(1, "-c", 12)
-    cycles.load(graph(**{f"c{i}": 'shell = "sleep 0.1; echo 1"' for i in range(12)},
-                      **{f"q{i}": 'sql = "select 1 from pg_sleep(0.1)"' for i in range(12)}))
+    cycles.load(graph(**{f"c{i}": 'shell = "sleep 0.1; echo 1"' for i in range(6)},
+                      **{f"q{i}": 'sql = "select 1 from pg_sleep(0.1)"' for i in range(6)}))
     limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
     connected = cycles.db.all("select pid from pg_stat_activity where application_name like 'tocsin%%'"
                               " and application_name <> 'tocsin measuring' order by pid")
