@@ -17,7 +17,7 @@ applied(const struct migration *m)
 static int
 run(struct call *call, struct err *err)
 {
-	PGconn *conn = store_connect(call->conf, err);
+	PGconn *conn = store_connect_to_write(call->conf, err);
 	bool quiet = opts_has(call, "json");
 	int rc;
 

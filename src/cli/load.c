@@ -151,7 +151,7 @@ out:
 static int
 run(struct call *call, struct err *err)
 {
-	PGconn *conn = store_open(call->conf, err);
+	PGconn *conn = store_open_to_write(call->conf, err);
 	struct model *model = model_new();
 	int rc = -1;
 

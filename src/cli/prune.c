@@ -19,7 +19,7 @@ run(struct call *call, struct err *err)
 		err->class = ERR_USAGE;
 		return err_wrap(err, "--older-than");
 	}
-	if (!(conn = store_open(call->conf, err)))
+	if (!(conn = store_open_to_write(call->conf, err)))
 		return -1;
 	rc = prune(conn, age, dry, &out, err);
 	PQfinish(conn);

@@ -21,6 +21,7 @@
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 #include "wire/amqp.h"
 
@@ -156,7 +157,9 @@ agent_turn(void *arg)
 		a->sweeping = false;
 		first_messages_sent(a, true);
 	}
-	if (a->stopped || broker_fails(a) || books_fail(a))
+	if (w->newer_schema)
+		a->rc = migrate_refuse(w->newer_schema, a->err);
+	if (w->newer_schema || a->stopped || broker_fails(a) || books_fail(a))
 		return false;
 	if (!a->started || a->looking || (a->wait && !a->closed))
 		return true;
@@ -168,6 +171,7 @@ agent_turn(void *arg)
 static void
 send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
 {
+	failpoint("agent.before_publish");
 	a->sweeping = resumed;
 	if (a->sweeping)
 		sweep_begin(a->worker);
@@ -210,7 +214,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
 	struct agent agent = { .request = q, .run = run, .wait = wait, .err = err };
 	struct amqp_wire wire = { .name = "tocsin cycle" };
 	struct fired_jobs jobs = { 0 };
-	PGconn *conn = store_open(conf, err);
+	PGconn *conn = store_open_to_write(conf, err);
 	int rc = -1;
 
 	if (!conn || cycle_make_or_find(conn, conf, q, run, end, err))

@@ -123,7 +123,7 @@ is_outcomes_fault(const char *sqlstate)
 	    !strncmp(sqlstate, "54", 2);
 }
 
-/* The transaction failed.  A deadlock is tried again.  What is the fault of
+/* The transaction failed.  A deadlock is tried again, after a moment.  What is the fault of
  * some outcome is looked for job by job, and the guilty one fails with the
  * reason.  Anything else is trouble with the books, and waited out. */
 static void
@@ -134,10 +134,11 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 
 	if (!again && !is_outcomes_fault(answer->sqlstate))
 		worker_note_trouble(w, "settling", answer->err);
-	else if (again)
+	else if (again) {
 		log_warn("a settling is tried again", "sqlstate", answer->sqlstate,
-		    "error", answer->err->message);
-	else if (s->batch.n > 1)
+		    "error", answer->err->message, "try", log_number(s->tries));
+		worker_wait(w, SECOND / 50 << s->tries);
+	} else if (s->batch.n > 1)
 		s->size = 1;
 	else {
 		struct outcome *o = &s->batch.at[0]->outcome;
@@ -488,6 +489,7 @@ ended(void *arg, const struct pg_answer *answer)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
 	publish_ended(w, &ended, release_all, acks);
+	failpoint("worker.after_publish");
 	ended_done(&ended);
 }
 

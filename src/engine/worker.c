@@ -20,6 +20,7 @@
 #include "engine/take.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 
 /* --- trouble with the books --- */
@@ -32,6 +33,15 @@ retry_now(void *arg)
 	w->waiting = false;
 }
 
+/* With jitter, so that those who met do not meet again, and workers do not come
+ * back all at once. */
+void
+worker_wait(struct worker *w, span about)
+{
+	w->waiting = true;
+	timer_start(w->retry, about / 2 + (span)(random() % (about / 2)));
+}
+
 void
 worker_note_trouble(struct worker *w, const char *what, const struct err *err)
 {
@@ -42,9 +52,7 @@ worker_note_trouble(struct worker *w, const char *what, const struct err *err)
 	w->failures++;
 	log_warn("the books cannot be used, trying again", "while", what,
 	    "error", err->message, "failures", log_number(w->failures));
-	w->waiting = true;
-	/* Jitter, so that workers do not come back all at once. */
-	timer_start(w->retry, wait / 2 + (span)(random() % (wait / 2)));
+	worker_wait(w, wait);
 }
 
 void
@@ -52,6 +60,23 @@ worker_note_success(struct worker *w)
 {
 	w->failures = 0;
 	w->trouble_since = 0;
+}
+
+bool
+worker_is_outdated(struct worker *w, const struct pg_answer *answer)
+{
+	int version = migrate_read_newer(answer);
+	struct err err;
+
+	if (!version)
+		return false;
+	if (!w->newer_schema) {
+		migrate_refuse(version, &err);
+		log_error("no more work is taken", "error", err.message);
+	}
+	w->newer_schema = version;
+	worker_stop(w);
+	return true;
 }
 
 /* --- flights --- */

@@ -199,12 +199,8 @@ static void
 break_with_message(struct pg *pg, const char *what)
 {
 	struct err err;
-	char *text = xstrdup(pg->conn ? PQerrorMessage(pg->conn) : "");
 
-	for (char *nl = text; (nl = strchr(nl, '\n')); )
-		*nl = nl[1] ? ' ' : '\0';
-	err_class(&err, ERR_TEMPFAIL, "%s%s%s", what, *text ? ": " : "", text);
-	free(text);
+	session_fail(pg->conn, what, &err);
 	pg_break(pg, &err);
 }
 
@@ -355,6 +351,8 @@ connect_now(struct pg *pg)
 static void
 go_on_connecting(struct pg *pg)
 {
+	struct err err;
+
 	switch (PQconnectPoll(pg->conn)) {
 	case PGRES_POLLING_READING:
 		watch_socket(pg, WATCH_READ);
@@ -369,6 +367,10 @@ go_on_connecting(struct pg *pg)
 		return;
 	}
 	timer_stop(pg->deadline);
+	if (session_check(pg->conn, &pg->set, &err)) {
+		pg_break(pg, &err);
+		return;
+	}
 	if (PQsetnonblocking(pg->conn, 1) || !PQenterPipelineMode(pg->conn)) {
 		break_with_message(pg, "PostgreSQL");
 		return;
@@ -541,8 +543,12 @@ receive(struct pg *pg)
 		}
 		if (g->at < g->statements.n)
 			take_result(pg, g, r);
-		else
+		else {
+			/* The commit at the Sync may fail when all else went well. */
+			if (PQresultStatus(r) == PGRES_FATAL_ERROR)
+				note_failure(pg, g, r);
 			PQclear(r);
+		}
 	}
 	return true;
 }

@@ -28,6 +28,7 @@ struct pg_settings {
 	const char *conninfo;		/* may be "": libpq's own PG* variables */
 	const char *name;		/* application_name */
 	const char *role;		/* SET ROLE, or NULL */
+	bool writes;			/* a standby is of no use */
 	const char *options;		/* more of libpq's options, or NULL */
 	span connect_timeout;
 	span statement_timeout;		/* of the server, 0: none */

@@ -5,7 +5,11 @@
  * every HEARTBEAT when nothing moves, and nothing that was sent stays without
  * an acknowledgement for longer than two.  Our end notices that it has to
  * connect again, the server's that it has to give up what the session locked.
- * What the user says in the address counts more. */
+ * What the user says in the address counts more.
+ *
+ * A pooler that hands each transaction to another session of PostgreSQL's, or
+ * does not pass our options on, would break what the engine relies on, and not
+ * at once.  So it is looked at when the session begins, and refused. */
 #include "io/session.h"
 #include <libpq-events.h>
 #include <poll.h>
@@ -186,6 +190,51 @@ is_conninfo(const char *text)
 	return options != NULL;
 }
 
+/* --- is it what we asked for? --- */
+
+#define NO_POOLER "a connection pooler such as PgBouncer stands in between, and tocsin " \
+	"relies on its sessions: give the address of PostgreSQL itself"
+
+int
+session_fail(PGconn *conn, const char *what, struct err *err)
+{
+	char *text = one_line(conn ? PQerrorMessage(conn) : "");
+
+	/* PgBouncer says so, and will tomorrow. */
+	if (strstr(text, "unsupported startup parameter"))
+		err_class(err, ERR_CONFIG, "%s: %s: " NO_POOLER, what, text);
+	else
+		err_class(err, ERR_TEMPFAIL, "%s%s%s", what, *text ? ": " : "", text);
+	free(text);
+	return -1;
+}
+
+static const char *
+or_none(const char *text)
+{
+	return text && *text ? text : "?";
+}
+
+/* Of what is in our options this one is reported by every server, and nobody
+ * has it by default. */
+int
+session_check(PGconn *conn, const struct pg_settings *set, struct err *err)
+{
+	const char *style = PQparameterStatus(conn, "IntervalStyle"),
+	    *standby = PQparameterStatus(conn, "in_hot_standby");
+
+	if (!style || strcmp(style, "iso_8601"))
+		return err_class(err, ERR_CONFIG, "PostgreSQL at %s, port %s, was not told the "
+		    "options of the session: " NO_POOLER, or_none(PQhost(conn)),
+		    or_none(PQport(conn)));
+	if (set->writes && standby && !strcmp(standby, "on"))
+		return err_class(err, ERR_TEMPFAIL, "PostgreSQL at %s, port %s, is a standby, "
+		    "which takes no changes: give the address of the primary (of several "
+		    "hosts, target_session_attrs=read-write finds it)", or_none(PQhost(conn)),
+		    or_none(PQport(conn)));
+	return 0;
+}
+
 /* --- the deadline of pg_exec(), kept with the connection --- */
 
 static int
@@ -264,12 +313,11 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 		mem_end();		/* the one reason there is */
 	if (set.answer_timeout)
 		limit_answers(conn, set.statement_timeout + set.answer_timeout);
-	if (PQstatus(conn) != CONNECTION_OK) {
-		char *text = one_line(PQerrorMessage(conn));
-
-		err_class(err, is_conninfo(set.conninfo) ? ERR_TEMPFAIL : ERR_CONFIG,
-		    "cannot connect to PostgreSQL: %s", text);
-		free(text);
+	if (PQstatus(conn) != CONNECTION_OK ?
+	    session_fail(conn, "cannot connect to PostgreSQL", err) :
+	    session_check(conn, &set, err)) {
+		if (!is_conninfo(set.conninfo))
+			err->class = ERR_CONFIG;
 		PQfinish(conn);
 		conn = NULL;
 	}
@@ -304,10 +352,10 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	text = one_line(primary ? primary : PQerrorMessage(conn));
 	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	/* None: libpq has trouble of its own; 42501: it refuses us; 53, 57P: it has
-	 * no room, or goes down. */
+	/* None: libpq has trouble of its own; 42501, 25006: it refuses us; 40:
+	 * others were in the way; 53, 57P: it has no room, or goes down. */
 	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
-	    !strcmp(state, "42501") ||
+	    !strcmp(state, "42501") || !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
 	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "PostgreSQL: %s", text);
 	free(text);

@@ -5,6 +5,7 @@
 
 #include <libpq-fe.h>
 
+struct err;
 struct pg_settings;
 
 /* A copy with defaults filled in; session_free() gives its texts back. */
@@ -14,6 +15,13 @@ void session_free(struct pg_settings *);
 /* PQconnectStart; ADDRESSES are those of session_host(), with commas between
  * them, or NULL where there is none. */
 PGconn *session_start(const struct pg_settings *, const char *addresses);
+
+/* CONN has connected: is it what we asked for?  -1 with ERR where the session's
+ * options have not reached PostgreSQL, or where we are to write and may not. */
+int session_check(PGconn *conn, const struct pg_settings *, struct err *);
+
+/* Why CONN did not connect: -1 with ERR, which begins with WHAT. */
+int session_fail(PGconn *conn, const char *what, struct err *);
 
 /* The single host name that libpq would look up by blocking, or NULL: several
  * hosts, an address, a socket's directory are left to it.  The caller frees. */

@@ -7,10 +7,15 @@
 #include "io/pg.h"
 #include "store/migrate.h"
 
+/* Whatever the database asks for by default: a settling locks first and then
+ * looks, and must see what was written before it had the lock. */
+#define ISOLATION "-c default_transaction_isolation=read\\ committed"
+
 struct pg_settings
 store_settings(const struct conf *conf)
 {
 	return (struct pg_settings){ .conninfo = conf->database_url, .name = "tocsin",
+		.options = ISOLATION,
 		.connect_timeout = conf->connect_timeout,
 		.statement_timeout = conf->statement_timeout,
 		.answer_timeout = conf->database_timeout, .heartbeat = conf->heartbeat };
@@ -25,12 +30,13 @@ store_engine_settings(const struct conf *conf)
 {
 	struct pg_settings settings = store_settings(conf);
 
-	settings.options = "-c enable_hashjoin=off -c enable_mergejoin=off"
+	settings.options = ISOLATION " -c enable_hashjoin=off -c enable_mergejoin=off"
 	    " -c enable_seqscan=off -c join_collapse_limit=1 -c from_collapse_limit=1"
 	    " -c plan_cache_mode=force_generic_plan -c jit=off";
 	/* What a worker that has vanished had locked in the middle of a settling
 	 * is free again. */
 	settings.idle_timeout = conf->database_timeout;
+	settings.writes = true;
 	return settings;
 }
 
@@ -43,15 +49,34 @@ store_connect(const struct conf *conf, struct err *err)
 }
 
 PGconn *
-store_open(const struct conf *conf, struct err *err)
+store_connect_to_write(const struct conf *conf, struct err *err)
 {
-	PGconn *conn = store_connect(conf, err);
+	struct pg_settings settings = store_settings(conf);
 
+	settings.writes = true;
+	return pg_connect(&settings, err);
+}
+
+static PGconn *
+check(PGconn *conn, struct err *err)
+{
 	if (conn && migrate_check(conn, err)) {
 		PQfinish(conn);
 		conn = NULL;
 	}
 	return conn;
+}
+
+PGconn *
+store_open(const struct conf *conf, struct err *err)
+{
+	return check(store_connect(conf, err), err);
+}
+
+PGconn *
+store_open_to_write(const struct conf *conf, struct err *err)
+{
+	return check(store_connect_to_write(conf, err), err);
 }
 
 int

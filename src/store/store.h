@@ -15,9 +15,12 @@ struct pg_settings store_settings(const struct conf *);
 struct pg_settings store_engine_settings(const struct conf *);
 
 /* Connect, for commands that ask and print. store_open() also holds the books'
- * version against this program's.  NULL with ERR.  PQfinish() ends it. */
+ * version against this program's; ..._to_write() refuses a standby.  NULL with
+ * ERR.  PQfinish() ends it. */
 PGconn *store_connect(const struct conf *, struct err *);
+PGconn *store_connect_to_write(const struct conf *, struct err *);
 PGconn *store_open(const struct conf *, struct err *);
+PGconn *store_open_to_write(const struct conf *, struct err *);
 
 /* What tells these books from all others; made by `tocsin init`. */
 int store_installation(PGconn *, struct uuid *, struct err *);

@@ -206,9 +206,12 @@ class Database:
         cursor = self._connection.cursor()
         try:
             cursor.execute(sql, args or None)
-        except psycopg2.OperationalError:
-            if fresh or not self._connection.closed:
+        except psycopg2.DatabaseError as error:
+            # of one that went down at once the driver may not know that it is closed
+            lost = self._connection.closed or "server closed the connection" in str(error)
+            if fresh or not lost:
                 raise
+            self._connection = None
             return self.run(sql, *args)
         return cursor
 

@@ -1,0 +1,578 @@
+"""Rows of the fault matrix: PostgreSQL, and what stands before it.
+
+Each test is a row; its docstring is what the row promises.  The faults are real:
+servers are stopped, backends terminated, disks filled, clocks moved.  What is
+bounded is counted work, not the clock.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+
+import psycopg2
+import pytest
+
+from cluster import AS_POSTGRES, MovedClock, PgBouncer, Standby
+from cycles import QUICK, Cycles
+from harness import Database, Sandbox, Tocsin, wait_for
+from invariants import books, check  # noqa: F401
+from proxy import Postgres, Proxy
+
+PATIENT = {**QUICK, "TOCSIN_LEASE": "30s", "TOCSIN_CONNECT_TIMEOUT": "2s"}
+
+GRAPH = """
+    [variables]
+    a.shell = "echo 1"
+    b.shell = "echo 2"
+    c.shell = "echo 3"
+    bad.shell = "exit 7"
+    [evidences]
+    ea.definition = "a == 1"
+    eab.definition = "a + b == 3"
+    ec.definition = "c == 4"
+    ebad.definition = "bad == 1"
+    [events]
+    one = { definition = "ea and eab", interval = 0 }
+    two = { definition = "ec", interval = 0 }
+    three = { definition = "ebad", interval = 0 }
+    """
+JOBS = {"a": "done", "b": "done", "c": "done", "bad": "failed", "ea": "done", "eab": "done",
+        "ec": "done", "ebad": "skipped", "event one": "done", "event two": "done",
+        "event three": "skipped"}
+
+# v waits for its gate, and leaves a line when it begins.
+GATED = """
+    [variables]
+    v.shell = "echo v >>{dir}/ran; while [ ! -e {dir}/gate$TOCSIN_ARG_N ]; do sleep 0.02; done; echo 1"
+    w.shell = "echo 2"
+    [evidences]
+    ev.definition = "v == 1"
+    ew.definition = "w == 2"
+    [events]
+    both = {{ definition = "ev and ew", interval = 0 }}
+    early = {{ definition = "ew", interval = 0 }}
+    """
+
+
+class Rows:
+    """What the rows have in common."""
+
+    def __init__(self, cycles, directory):
+        self.cycles, self.directory = cycles, directory
+        self.db, self.tocsin = cycles.db, cycles.tocsin
+
+    def load(self, text=GATED):
+        self.cycles.load(text if text is GRAPH else text.format(dir=self.directory))
+
+    def worker(self, *args, env=PATIENT):
+        worker = self.tocsin.spawn("worker", "--executors", "sql,shell", *args, env=env)
+        worker.wait_for("worker is ready", 20)
+        return worker
+
+    def begin(self, env=PATIENT):
+        """Into the middle: v runs, the rest is over."""
+        before = self.begun()
+        self.tocsin("cycle", env=env)
+        wait_for(lambda: self.begun() > before, 20)
+        self.cycles.wait_for_job("early", "done")
+
+    def begun(self):
+        path = self.directory / "ran"
+        return len(path.read_text().split()) if path.exists() else 0
+
+    def gate(self, is_open=True):
+        (self.directory / "gate").touch() if is_open else (self.directory / "gate").unlink()
+
+    def until_closed(self, run=None, timeout=40):
+        def closed():
+            try:
+                return self.cycles.state(run) in ("DONE", "DONE_WITH_ERRORS")
+            except psycopg2.OperationalError:
+                return False
+        wait_for(closed, timeout, lambda: f"{self.cycles.state(run)}: {self.cycles.jobs(run)}")
+
+    def is_right(self, run=None, attempts=1):
+        """GATED came out as it must, and nothing was measured twice."""
+        self.until_closed(run)
+        assert self.cycles.state(run) == "DONE"
+        assert set(self.cycles.jobs(run).values()) == {"done"}
+        assert set(self.cycles.signals(run)) == {"both", "early"}
+        assert self.db.one("select max(attempts) from tocsin.job") <= attempts
+        check(self.db)
+
+    def graph_is_right(self, run=None):
+        self.until_closed(run)
+        assert self.cycles.jobs(run) == JOBS
+        assert list(self.cycles.signals(run)) == ["one"]
+        assert self.db.one("select count(*) from tocsin.history where run_id = %s",
+                           run or self.cycles.last()) == 8
+        check(self.db)
+
+
+@pytest.fixture
+def rows(cycles, broker, tmp_path):
+    return Rows(cycles, tmp_path)
+
+
+# --- the server goes, or a session of it ---
+
+
+def stop_fast(sandbox):
+    sandbox.stop("postgresql")
+
+
+def stop_immediately(sandbox):
+    pid = sandbox.pid("postgresql")
+    os.kill(pid, signal.SIGQUIT)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}") or
+             open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] == "Z", 30)
+
+
+def test_F_C01_a_restart_in_mid_cycle_costs_time_and_no_result(rows, sandbox, record_property):
+    """Workers connect again, and what they measure is theirs all the time."""
+    rows.load()
+    workers = [rows.worker(), rows.worker()]
+    for stop in (stop_fast, stop_immediately):
+        rows.begin()
+        stop(sandbox)
+        rows.gate()			# what is measured cannot be written down
+        wait_for(lambda: any("the books cannot be used" in w.stderr for w in workers), 20)
+        sandbox.start("postgresql")
+        rows.is_right()
+        rows.gate(False)
+    assert rows.begun() == 2
+    record_property("times", 2)
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+class Terminator:
+    """A proxy that has all sessions of the books terminated just before the n-th
+    statement goes through it; n counts from arm()."""
+
+    def __init__(self, db, proxy):
+        self.db, self.proxy = db, proxy
+        self.connection = db.connect()
+        self.left, self.terminated = None, 0
+        proxy.to_server.rule = self.rule
+
+    def arm(self, n):
+        self.left, self.terminated = n, 0
+
+    def rule(self, unit):
+        if self.left is not None and unit.name in "EQ":
+            if self.left == 0:
+                self.left = None
+                with self.connection.cursor() as cursor:
+                    cursor.execute("""
+                        select count(pg_terminate_backend(pid)) from pg_stat_activity
+                         where datname = current_database() and application_name = 'tocsin'""")
+                    self.terminated = cursor.fetchone()[0]
+            else:
+                self.left -= 1
+        return unit.data
+
+
+@pytest.fixture
+def terminator(db, sandbox):
+    with Proxy(("127.0.0.1", int(sandbox.env["PGPORT"])), Postgres) as proxy:
+        terminator = Terminator(db, proxy)
+        terminator.env = {**PATIENT, "PGHOST": "127.0.0.1", "PGPORT": proxy.port}
+        yield terminator
+        terminator.connection.close()
+
+
+def terminated_at(rows, terminator, statements):
+    """A cycle for each of STATEMENTS, at which the worker's sessions are
+    terminated; ends early when a cycle has no more statements."""
+    rows.load(GRAPH)
+    rows.worker(env=terminator.env)
+    hits = 0
+    for n in statements:
+        terminator.arm(n)
+        rows.tocsin("cycle", env=PATIENT)
+        rows.graph_is_right()
+        if not terminator.terminated:
+            break
+        hits += 1
+    terminator.arm(-1)
+    return hits
+
+
+def test_F_C02_a_backend_terminated_at_any_statement_changes_nothing(
+        rows, terminator, record_property):
+    """Asked again on a new connection, and the books come out the same."""
+    hits = terminated_at(rows, terminator, range(0, 60, 8))
+    assert hits >= 3
+    record_property("times", hits)
+
+
+@pytest.mark.long
+def test_F_C02_a_backend_terminated_at_each_statement_changes_nothing(
+        rows, terminator, record_property):
+    hits = terminated_at(rows, terminator, range(200))
+    assert hits >= 20
+    record_property("times", hits)
+
+
+@pytest.mark.long
+def test_F_C02_an_agent_whose_backend_is_terminated_at_each_statement_is_resumed(
+        rows, terminator, record_property):
+    rows.load(GRAPH)
+    rows.worker()
+    short = {"TOCSIN_LEASE": "1s", "TOCSIN_SWEEP": "300ms"}
+    n = 0
+    while True:
+        before = rows.cycles.last() or 0
+        terminator.arm(n)
+        status = rows.tocsin("cycle", env={**terminator.env, **short}, status=None).status
+        if terminator.left is not None:
+            break
+        assert status in (0, 75)
+        wait_for(lambda: rows.tocsin("cycle", env=short).status == 0 and
+                 rows.db.one("select count(*) from tocsin.run where id > %s"
+                             " and finished_at is not null", before), 30)
+        for run in rows.db.all("select id from tocsin.run where id > %s", before):
+            rows.graph_is_right(run)
+        n += 1
+    assert n >= 5
+    record_property("times", n)
+
+
+# --- others are in the way ---
+
+
+class Other:
+    """A session of somebody else's, in a transaction, who never is the victim."""
+
+    def __init__(self, db):
+        self.connection = db.connect()
+        self.connection.autocommit = False
+        self.cursor = self.connection.cursor()
+        self.cursor.execute("set deadlock_timeout = '10min'")
+        self.connection.commit()
+
+    def lock(self, table, where="true"):
+        self.cursor.execute(f"select from tocsin.{table} where {where} for update")
+
+    def end(self):
+        self.connection.rollback()
+
+
+def waiting(db):
+    return db.one("select count(*) from pg_stat_activity where datname = current_database()"
+                  " and wait_event_type = 'Lock'")
+
+
+def lock_crosswise(rows, times):
+    """Have the settling of v be the victim of so many deadlocks: it has the run
+    and wants the job of ev, the others have that and want the run."""
+    one, other = Other(rows.db), Other(rows.db)
+    for _ in range(times):
+        one.lock("variable", "name = 'v'")
+        other.lock("job", "name = 'ev'")
+        rows.gate()
+        wait_for(lambda: waiting(rows.db) == 1, 20)		# for the variable, with the run
+        thread = threading.Thread(target=other.lock, args=["run"])
+        thread.start()
+        wait_for(lambda: waiting(rows.db) == 2, 20)
+        one.end()						# the circle is closed
+        thread.join(20)
+        assert not thread.is_alive()
+        other.end()
+    one.connection.close()
+    other.connection.close()
+
+
+def test_F_C04_deadlocks_and_serialization_failures_are_tried_again(rows, record_property):
+    """With jitter; five times at once, then as trouble with the books, and no
+    job fails for it."""
+    rows.load()
+    worker = rows.worker(env={**PATIENT, "PGOPTIONS": "-c deadlock_timeout=20ms"})
+    rows.begin()
+    lock_crosswise(rows, 7)
+    rows.is_right()
+    assert worker.stderr.count("a settling is tried again") == 5
+    assert worker.stderr.count("sqlstate=40P01") == 5
+    assert worker.stderr.count("the books cannot be used") == 2
+    rows.db.run("""
+        create sequence tries;
+        create function fail_thrice() returns trigger language plpgsql as $$ begin
+            if nextval('tries') <= 3 then
+                raise exception 'others were faster' using errcode = '40001';
+            end if;
+            return new;
+        end $$;
+        create trigger fail_thrice before update on tocsin.variable
+            for each row execute function fail_thrice()""")
+    rows.begin()
+    rows.is_right()
+    assert worker.stderr.count("sqlstate=40001") == 3
+    record_property("times", 10)
+    assert worker.stop() == 0
+
+
+def test_F_C04_a_claim_that_fails_at_its_commit_is_none(rows):
+    """All its statements went well; the jobs are claimed again, uncharged."""
+    rows.load()
+    worker = rows.worker()
+    rows.db.run("""
+        create sequence tries;
+        create function fail_thrice() returns trigger language plpgsql as $$ begin
+            if new.state = 'running' and nextval('tries') <= 3 then
+                raise exception 'others were faster' using errcode = '40001';
+            end if;
+            return new;
+        end $$;
+        create constraint trigger fail_thrice after update on tocsin.job
+            deferrable initially deferred for each row execute function fail_thrice()""")
+    rows.gate()
+    rows.tocsin("cycle", "--wait", env=PATIENT, timeout=25)
+    rows.is_right()
+    assert worker.stderr.count("others were faster") == 3
+    assert worker.stop() == 0
+
+
+def test_F_C04_our_own_statements_do_not_meet(rows):
+    """No deadlock between workers that settle one run, and no serialization
+    failure even where the database asks for that."""
+    names = [f"v{n}" for n in range(60)]
+    rows.db.run(f"alter database {rows.db.name} set default_transaction_isolation = serializable")
+    rows.cycles.load("".join(f"""
+        variables.{v}.sql = "select 1"
+        evidences.e{v}.definition = "{v} + {w} == 2"
+        events.r{v} = {{ definition = "e{v} and e{w}", interval = 0 }}
+        """ for v, w in zip(names, names[1:] + names[:1])))
+    workers = [rows.worker("-c", 4) for _ in range(3)]
+    for _ in range(2):
+        rows.tocsin("cycle", "--wait", env=PATIENT)
+    rows.tocsin("load", rows.directory / "definitions.toml")
+    for worker in workers:
+        assert "tried again" not in worker.stderr and "trying again" not in worker.stderr
+        assert worker.stop() == 0
+    assert rows.db.one("select count(*) from tocsin.signal") == 120
+    assert deadlocks(rows.db) == 0
+
+
+def deadlocks(db):
+    return db.one("select deadlocks from pg_stat_database where datname = current_database()")
+
+
+# --- no room ---
+
+
+@pytest.fixture
+def small_disk(db, tmp_path):
+    """A disk of a few megabytes that holds the tables of DB; .fill(), .clear()."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    os.chmod(tmp_path, 0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        if parent.stat().st_uid == os.getuid() and parent != parent.parent:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0755", "tmpfs", mount],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
+    (mount / "space").mkdir()
+    subprocess.run(["chown", "-R", "postgres:", mount / "space"], check=True)
+    admin = db.connect("postgres")
+
+    def move(to):
+        if db._connection is not None:
+            db._connection.close()
+        admin.cursor().execute(f"alter database {db.name} set tablespace {to}")
+
+    space = f"space_{db.name}"
+    try:
+        admin.cursor().execute(f"create tablespace {space} location '{mount}/space'")
+        yield Disk(mount, lambda: move(space), lambda: move("pg_default"))
+        admin.cursor().execute(f"drop tablespace {space}")
+    finally:
+        admin.close()
+        subprocess.run(["umount", "-l", mount], check=True)
+
+
+class Disk:
+    def __init__(self, mount, move_in, move_out):
+        self.mount, self.move_in, self.move_out = mount, move_in, move_out
+
+    def fill(self):
+        with open(self.mount / "filler", "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(65536))
+            except OSError:
+                pass
+
+    def clear(self):
+        (self.mount / "filler").unlink()
+
+
+BULKY = """
+    [variables]
+    v.shell = '''echo v >>{dir}/ran; while [ ! -e {dir}/gate ]; do sleep 0.02; done
+        printf '"'; head -c 300000 /dev/urandom | base64 -w 0; printf '"' '''
+    w.shell = "echo 2"
+    [evidences]
+    ev.definition = "len(v) > 1000"
+    ew.definition = "w == 2"
+    [events]
+    both = {{ definition = "ev and ew", interval = 0 }}
+    early = {{ definition = "ew", interval = 0 }}
+    """
+
+
+def test_F_C06_a_full_disk_is_waited_out(rows, broker, small_disk):
+    """What cannot be written is not acknowledged; it is written when there is
+    room.  A new cycle is refused with status 75 meanwhile."""
+    rows.load(BULKY)
+    small_disk.move_in()
+    try:
+        worker = rows.worker("-c", 2)
+        rows.begin()
+        small_disk.fill()
+        rows.gate()
+        worker.wait_for(r"(?s)No space left on device.*No space left on device", 20)
+        assert rows.cycles.state() == "STARTED"
+        assert rows.cycles.job("v", "state") == "running"
+        unacknowledged = rows.cycles.db.sandbox.rabbitmqctl(
+            "list_queues", "-p", broker.vhost, "--no-table-headers", "messages_unacknowledged")
+        assert unacknowledged.split() == ["1"]
+        small_disk.clear()
+        rows.is_right()
+        assert rows.begun() == 1
+        assert worker.stop() == 0
+    finally:
+        for spawned in rows.tocsin.spawned:
+            if spawned.alive:
+                spawned.kill()
+        small_disk.move_out()
+
+
+# --- what is measured ---
+
+
+def test_F_C08_a_statement_that_takes_too_long_fails_its_variable_alone(cycles):
+    """Cancelled at its soft limit, with that reason; all else goes on."""
+    cycles.load("""
+        [variables]
+        slow = { sql = "select pg_sleep(60)", soft_time_limit = "300ms", time_limit = "20s" }
+        own = { sql = "select set_config('statement_timeout', '0', true), pg_sleep(60)", soft_time_limit = "300ms" }
+        quick.sql = "select 1"
+        [evidences]
+        es.definition = "slow == 1"
+        eo.definition = "own == 1"
+        eq.definition = "quick == 1"
+        [events]
+        s.definition = "es"
+        o.definition = "eo"
+        q.definition = "eq"
+        """)
+    cycles.run(status=1)
+    for name in ("slow", "own"):
+        assert cycles.job(name, "state, reason, error") == (
+            "failed", "timeout", "soft time limit (300ms) exceeded")
+    assert {n: s for n, s in cycles.jobs().items() if s != "done"} == {
+        "slow": "failed", "own": "failed", "es": "skipped", "eo": "skipped",
+        "event s": "skipped", "event o": "skipped"}
+    assert cycles.signals() == {"q": "raise"}
+    wait_for(lambda: cycles.db.one("select count(*) = 0 from pg_stat_activity where datname ="
+                                   " current_database() and pid <> pg_backend_pid()"
+                                   " and query ~ 'pg_sleep'"))
+
+
+# --- what stands in between, and what takes no changes ---
+
+
+@pytest.mark.parametrize("settings", [(), ("ignore_startup_parameters = options",)])
+def test_F_C09_a_pooler_is_refused_at_the_start_and_named(rows, sandbox, settings):
+    """Whether it says so itself or lets us in without our options."""
+    rows.load(GRAPH)
+    with PgBouncer(sandbox, *settings) as pooler:
+        for command in (["init"], ["cycle"], ["cycle", "--local"], ["worker"], ["status"]):
+            refused = rows.tocsin(*command, env=pooler.env, status=78, timeout=20)
+            assert "PgBouncer" in refused.stderr and "address of PostgreSQL" in refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
+    assert rows.db.one("select count(*) from tocsin.run") == 0
+
+
+def test_F_C11_a_standby_is_refused_where_books_are_written(rows, sandbox):
+    """With status 75, and named; who only reads may read there.  A worker waits."""
+    rows.load(GRAPH)
+    rows.cycles.run(env=PATIENT, status=1)
+    file = rows.directory / "definitions.toml"
+    with Standby(sandbox) as standby:
+        for command in (["init"], ["load", file], ["cycle"], ["cycle", "--local"], ["prune"]):
+            refused = rows.tocsin(*command, env=standby.env, status=75)
+            assert "is a standby" in refused.stderr and str(standby.home) in refused.stderr
+        assert "DONE_WITH_ERRORS" in rows.tocsin("status", env=standby.env).stdout
+        worker = rows.tocsin.spawn("worker", env={**PATIENT, **standby.env})
+        worker.wait_for("is a standby")
+        worker.wait_for("failures=2", 20)
+        standby.promote()
+        worker.wait_for("worker is ready", 20)
+        assert worker.stop() == 0
+
+
+# --- history ---
+
+
+def partition(db):
+    return db.one("select 'tocsin.history_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')")
+
+
+def test_F_C13_the_partition_for_today_is_made_when_it_is_needed(rows):
+    """Even when it goes in mid-cycle, and the worker has written into it."""
+    rows.load()
+    worker = rows.worker()
+    rows.begin()
+    today = partition(rows.db)
+    rows.db.run(f"create table kept as table tocsin.history; drop table {today}")
+    rows.gate()
+    rows.until_closed()
+    assert sorted(rows.db.all("select kind || ' ' || name from tocsin.history")) == [
+        "event both", "evidence ev", "variable v"]
+    rows.db.run("insert into tocsin.history table kept")
+    rows.is_right()
+    assert rows.db.one("select to_regclass(%s) is not null", today)
+    assert "trying again" not in worker.stderr
+
+
+# --- many of them ---
+
+
+def hub(rows, monkeypatch, variables, workers):
+    if "TOCSIN_PLAIN" in os.environ:
+        monkeypatch.setenv("TOCSIN", os.environ["TOCSIN_PLAIN"])
+    names = [f"v{n}" for n in range(variables)]
+    rows.cycles.load("".join(f'variables.{name}.sql = "select 1"\n' for name in names) + f"""
+        evidences.hub.definition = "{' + '.join(names)}"
+        evidences.hub.operator = "=="
+        evidences.hub.operand = {variables}
+        events.ring.definition = "hub"
+        """, timeout=120)
+    started = [rows.tocsin.spawn("worker", "-c", 4, env=PATIENT) for _ in range(workers)]
+    for worker in started:
+        worker.wait_for("worker is ready", 60)
+    rows.tocsin("cycle", "--wait", env=PATIENT, timeout=540)
+    assert rows.cycles.state() == "DONE"
+    assert rows.db.one("select count(*), sum(attempts), max(unsettled) filter (where kind <>"
+                       " 'variable') from tocsin.job") == (variables + 2, variables + 2, 0)
+    assert rows.db.one("select unsettled, failed from tocsin.run") == (0, 0)
+    assert rows.cycles.signals() == {"ring": "raise"}
+    assert rows.db.one("select count(distinct worker) from tocsin.job") >= workers / 2
+    assert deadlocks(rows.db) == 0
+    for worker in started:
+        assert "tried again" not in worker.stderr
+    check(rows.db)
+
+
+def test_F_C14_a_hub_is_counted_down_exactly(rows, monkeypatch):
+    hub(rows, monkeypatch, 300, 4)
+
+
+@pytest.mark.long
+def test_F_C14_a_hub_of_5000_over_sixteen_workers(rows, monkeypatch):
+    """No deadlock, the counters are exact."""
+    hub(rows, monkeypatch, 5000, 16)
