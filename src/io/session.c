@@ -220,10 +220,14 @@ static bool
 is_conninfo(const char *text)
 {
 	PQconninfoOption *options;
+	char *why = NULL;
 
 	if (!strchr(text, '=') && !strstr(text, "://"))
 		return true;		/* the name of a database */
-	options = PQconninfoParse(text, NULL);
+	options = PQconninfoParse(text, &why);
+	if (!options && !why)
+		mem_end();
+	PQfreemem(why);
 	PQconninfoFree(options);
 	return options != NULL;
 }
@@ -347,12 +351,13 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	PGconn *conn;
 
 	session_copy(&set, settings);
-	conn = start(&set, NULL, true);
-	if (conn && set.answer_timeout)
+	if (!(conn = start(&set, NULL, true)))
+		mem_end();		/* the one reason there is */
+	if (set.answer_timeout)
 		limit_answers(conn, set.statement_timeout + set.answer_timeout);
-	if (conn && (PQstatus(conn) != CONNECTION_OK ?
+	if (PQstatus(conn) != CONNECTION_OK ?
 	    session_fail(conn, "cannot connect to PostgreSQL", err) :
-	    session_check(conn, &set, err))) {
+	    session_check(conn, &set, err)) {
 		if (!is_conninfo(set.conninfo))
 			err->class = ERR_CONFIG;
 		PQfinish(conn);
@@ -389,11 +394,11 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	text = one_line(primary ? primary : PQerrorMessage(conn));
 	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	/* 42501, 25006: it refuses us; 40: others were in the way; 53, 57P: it has
-	 * no room, or goes down. */
-	err_class(err, PQstatus(conn) == CONNECTION_BAD || (state && (!strcmp(state, "42501") ||
-	    !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
-	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3))) ? ERR_TEMPFAIL : ERR_GIVEN,
+	/* None: libpq has trouble of its own; 42501, 25006: it refuses us; 40:
+	 * others were in the way; 53, 57P: it has no room, or goes down. */
+	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
+	    !strcmp(state, "42501") || !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "PostgreSQL: %s", text);
 	free(text);
 	PQclear(r);

@@ -114,6 +114,7 @@ def test_a_variable_of_sql_runs_once_in_a_cycle(cycles):
         "select calls from pg_stat_user_functions where funcname = 'counted'") == 1
 
 
+@pytest.mark.fault("F-D01")
 def test_three_runaways_fail_within_their_limits_and_nothing_else_does(cycles, tmp_path):
     cycles.load("""
         [variables.sleeps]

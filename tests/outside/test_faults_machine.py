@@ -134,11 +134,14 @@ def test_F_D05_the_command_of_a_reaction_finds_no_process(plain, cycles, workers
 def test_F_D06_no_file_descriptor_is_left(cycles, workers):
     """The worker takes what it has descriptors for, keeps its connections, and recovers."""
     worker, = workers(1, "-c", 12)
-    cycles.load(graph(**{f"c{i}": 'shell = "sleep 0.1; echo 1"' for i in range(12)},
-                      **{f"q{i}": 'sql = "select 1 from pg_sleep(0.1)"' for i in range(12)}))
+    cycles.load(graph(**{f"c{i}": 'shell = "sleep 0.1; echo 1"' for i in range(6)},
+                      **{f"q{i}": 'sql = "select 1 from pg_sleep(0.1)"' for i in range(6)}))
     limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
-    connected = cycles.db.all("select pid from pg_stat_activity where application_name like 'tocsin%%'"
-                              " and application_name <> 'tocsin measuring' order by pid")
+    books_of = ("select pid from pg_stat_activity where application_name = 'tocsin' and"
+                " datname = current_database() and client_port is not null order by pid")
+    # The sessions of "init" and "load" take a moment to go.
+    wait_for(lambda: cycles.db.one("select count(*) from (" + books_of + ") s") <= 2)
+    connected = cycles.db.all(books_of)
     for few in (9, 2):
         resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (descriptors(worker.pid) + few, limits[1]))
         cycles.tocsin("cycle", env=QUICK)
