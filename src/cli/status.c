@@ -39,7 +39,8 @@ print_cycles(const json_t *cycles)
 static void
 print_raising(const json_t *raising)
 {
-	static const char *const heads[] = { "raising", "since", "action", "description", NULL };
+	static const char *const heads[] = { "raising", "since", "seen ago", "action", "description",
+		NULL };
 	struct table *t;
 	size_t i;
 	json_t *e;
@@ -52,6 +53,7 @@ print_raising(const json_t *raising)
 	json_array_foreach(raising, i, e) {
 		table_cell(t, TERM_RED, member_text(e, "event"));
 		table_cell(t, TERM_PLAIN, member_time(e, "since"));
+		table_cell(t, TERM_PLAIN, member_age(e, "age"));
 		table_cell(t, TERM_PLAIN, member_text(e, "action"));
 		table_cell(t, TERM_PLAIN, member_text(e, "description"));
 	}

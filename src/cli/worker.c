@@ -151,7 +151,7 @@ const struct command cmd_worker = {
 	.summary = "work for cycles: measure, evaluate, decide",
 	.description = "Serves until SIGTERM or SIGINT: then it takes nothing more, gives what runs\n"
 	    "'grace' to end, hands the rest back and leaves with status 0. A second signal\n"
-	    "ends it at once. SIGHUP reads the settings again. Servers that are away are\n"
+	    "allows no grace. SIGHUP reads the settings again. Servers that are away are\n"
 	    "waited for. With --processes one more process watches the others, and starts\n"
 	    "another for one that dies.",
 	.options = options,

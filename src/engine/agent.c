@@ -21,6 +21,7 @@
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 #include "wire/amqp.h"
 
@@ -156,7 +157,9 @@ agent_turn(void *arg)
 		a->sweeping = false;
 		first_messages_sent(a, true);
 	}
-	if (a->stopped || broker_fails(a) || books_fail(a))
+	if (w->newer_schema)
+		a->rc = migrate_refuse(w->newer_schema, a->err);
+	if (w->newer_schema || a->stopped || broker_fails(a) || books_fail(a))
 		return false;
 	if (!a->started || a->looking || (a->wait && !a->closed))
 		return true;
@@ -168,6 +171,7 @@ agent_turn(void *arg)
 static void
 send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
 {
+	failpoint("agent.before_publish");
 	a->sweeping = resumed;
 	if (a->sweeping)
 		sweep_begin(a->worker);

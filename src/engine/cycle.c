@@ -19,6 +19,7 @@
 #include "io/child.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 
 struct life {
@@ -26,7 +27,8 @@ struct life {
 	const struct cycle_request *request;
 	struct run_row *run;
 	struct timer *look;		/* at the run's state: others may close it */
-	bool closed, looking, stopped, hurried;
+	bool closed, looking;
+	int stopped;			/* how often it was told to */
 	struct err *err;
 	int rc;
 };
@@ -91,10 +93,11 @@ stop(void *arg, int signum)
 {
 	struct life *life = arg;
 
-	/* The second time it is meant: no waiting. */
-	life->hurried = life->stopped;
-	life->stopped = true;
-	worker_stop(life->worker);
+	/* The second time it is meant, the third time at once. */
+	if (life->stopped++)
+		worker_hurry(life->worker);
+	else
+		worker_stop(life->worker);
 	if (life->closed)	/* only deliveries are left, and they keep */
 		return;
 	life->rc = err_class(life->err, ERR_TEMPFAIL, "stopped by signal %d; cycle %" PRId64
@@ -121,14 +124,16 @@ static bool
 cycle_turn(void *arg)
 {
 	struct life *life = arg;
+	struct worker *w = life->worker;
 
-	worker_turn(life->worker);
-	if (life->hurried || too_much_trouble(life))
+	worker_turn(w);
+	if (life->stopped > 2 || too_much_trouble(life))
 		return false;
-	if (life->stopped)
-		return !worker_has_stopped(life->worker);
-	return !life->closed || !worker_is_idle(life->worker) ||
-	    !deliver_is_idle(life->worker);
+	if (w->newer_schema)
+		life->rc = migrate_refuse(w->newer_schema, life->err);
+	if (life->stopped || w->newer_schema)
+		return !worker_has_stopped(w);
+	return !life->closed || !worker_is_idle(w) || !deliver_is_idle(w);
 }
 
 static void

@@ -95,6 +95,7 @@ deliver_look_again(struct worker *w)
 void
 deliver_take(struct worker *w, struct message *m)
 {
+	failpoint("delivery.on_message");
 	vec_push(&w->delivering->messages, m);
 }
 
@@ -132,6 +133,7 @@ recorded(void *arg, const struct pg_answer *answer)
 		worker_note_trouble(w, "recording a delivery", answer->err);
 	else
 		worker_note_success(w);
+	failpoint("delivery.after_record");
 }
 
 static void
@@ -283,6 +285,8 @@ claim_answered(void *arg, const struct pg_answer *answer)
 		vec_push(&d->errands, e);
 	}
 	free(due);
+	if (n)
+		failpoint("delivery.after_claim");
 	if (!by_message && n)
 		deliver_look_again(w);
 }

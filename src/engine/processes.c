@@ -10,7 +10,7 @@
  *
  * A terminal and a service manager send their signals to the children as well.
  * So SIGTERM and SIGINT never mean more to a child than "stop when you can",
- * however often they come, and only SIGQUIT ends it at once.
+ * however often they come, and only SIGQUIT takes its grace away.
  *
  * An exit status that tells of a setting that is wrong would come again and
  * again: it ends all. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 
@@ -39,6 +40,7 @@ confirmed(void *arg, bool ok)
 	struct worker *w = sent->worker;
 
 	w->unconfirmed--;
+	failpoint("publish.confirmed");
 	if (!ok) {
 		vec_push(&w->unsent, sent);
 		return;

@@ -4,7 +4,8 @@
  *
  * The books come first: they say which installation's messages are ours.  From
  * then on books and broker may come and go.  The first SIGTERM or SIGINT stops
- * the worker as engine/stop.c tells, the second, or SIGQUIT, ends it at once.
+ * the worker as engine/stop.c tells, the second, or SIGQUIT, hurries it; the third
+ * ends it as it is.
  * SIGHUP reads the settings again: everybody lends the one struct conf and looks
  * into it when there is need, so what changes in it counts from then on. */
 #include "engine/serve.h"
@@ -17,6 +18,7 @@
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
+#include "store/migrate.h"
 #include "store/store.h"
 #include "wire/amqp.h"
 
@@ -49,6 +51,16 @@ take_changes(struct daemon *d)
 	loop_nudge(d->loop);
 }
 
+/* What a terminal sends reaches the many and their parent, which sends it on. */
+static void
+count_stop(struct daemon *d, int signum)
+{
+	if (signum == SIGQUIT && d->signals < 2)
+		d->signals = 2;
+	else if (!d->signals || !d->set->one_of_many)
+		d->signals++;
+}
+
 static void
 signal_came(void *arg, int signum)
 {
@@ -59,8 +71,10 @@ signal_came(void *arg, int signum)
 			take_changes(d);
 		return;
 	}
-	d->signals += signum == SIGQUIT ? 2 : !d->signals || !d->set->one_of_many;
-	if (d->worker)
+	count_stop(d, signum);
+	if (d->worker && d->signals > 1)
+		worker_hurry(d->worker);
+	else if (d->worker)
 		worker_stop(d->worker);
 }
 
@@ -130,12 +144,16 @@ serve_turn(void *arg)
 {
 	struct daemon *d = arg;
 
-	if (d->failed || d->signals > 1 || (d->signals && !d->worker))
+	if (d->failed || d->signals > 2 || (d->signals && !d->worker))
 		return false;
 	if (!d->worker)
 		return true;
 	worker_turn(d->worker);
-	return !worker_has_stopped(d->worker) || !d->transport->close(d->transport);
+	if (!worker_has_stopped(d->worker) || !d->transport->close(d->transport))
+		return true;
+	if (d->worker->newer_schema)
+		d->rc = migrate_refuse(d->worker->newer_schema, d->err);
+	return false;
 }
 
 int

@@ -14,7 +14,7 @@ struct serve_settings {
 	const char *const *queues;
 	size_t n_queues;
 	bool allowed[EXECUTOR_COUNT];
-	bool one_of_many;		/* see processes.c: only SIGQUIT ends it at once */
+	bool one_of_many;		/* see processes.c: only SIGQUIT hurries it */
 	/* SIGHUP: change CONF in place.  False: nothing has changed. */
 	bool (*reload)(void *arg);
 	void *arg;

@@ -489,6 +489,7 @@ ended(void *arg, const struct pg_answer *answer)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
 	publish_ended(w, &ended, release_all, acks);
+	failpoint("worker.after_publish");
 	ended_done(&ended);
 }
 

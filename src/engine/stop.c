@@ -7,9 +7,13 @@
  * variable), it is published again.
  *
  * If the books or the broker cannot be reached the leases run out and the sweep
- * finds the jobs, so nothing here waits for longer than another grace. */
+ * finds the jobs, so nothing here waits for longer than another grace.
+ *
+ * Who is told twice is in a hurry: grace is over at once, and the books have a
+ * second to take back what is held. */
 #include "engine/stop.h"
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
@@ -17,6 +21,7 @@
 #include "io/pg.h"
 
 enum { LEAST_WAIT = 2 };		/* seconds for books and broker, whatever grace is */
+#define LAST_WAIT SECOND		/* for those of a worker in a hurry */
 
 struct stopping {
 	struct timer *grace;
@@ -56,6 +61,15 @@ worker_stop(struct worker *w)
 	loop_nudge(w->loop);
 }
 
+void
+worker_hurry(struct worker *w)
+{
+	worker_stop(w);
+	w->stopping->over = true;
+	timer_start(w->stopping->grace, LAST_WAIT);
+	loop_nudge(w->loop);
+}
+
 /* --- handing back --- */
 
 static void
@@ -77,6 +91,7 @@ handed_back(void *arg, const struct pg_answer *answer)
 		worker_note_trouble(w, "handing back", answer->err);
 		return;
 	}
+	failpoint("stop.after_hand_back");
 	worker_note_success(w);
 	s->handed_back += s->handing.n;
 	for (size_t i = 0; i < s->handing.n; i++) {
@@ -109,6 +124,7 @@ hand_back(struct worker *w)
 		f->exec = NULL;
 		vec_push(&held, ((struct held){ f->job.key, f->job.fence }));
 	}
+	failpoint("stop.before_hand_back");
 	s->asked = true;
 	claim_say_hand_back(w->claims, held.at, held.n);
 	pg_ask(w->claims, handed_back, w);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/lease.h"
 #include "engine/publish.h"
@@ -18,6 +19,7 @@
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/sweep.h"
 
 struct sweeping {
@@ -121,6 +123,7 @@ swept(void *arg, const struct pg_answer *answer)
 	if (sweeps_deliveries(w))
 		delivery_read_keys(answer->results[answer->n - 1], &deliveries);
 	if (swept.again.n) {
+		failpoint("sweep.before_publish");
 		log_warn("jobs are sent again", "jobs", log_number((int64_t)swept.again.n));
 		publish_jobs(w, swept.again.at, swept.again.n, NULL, NULL);
 	}
@@ -196,6 +199,10 @@ looked(void *arg, const struct pg_answer *answer)
 		fail(s, answer->err);
 		return;
 	}
+	if (worker_is_outdated(w, answer)) {
+		end(s);
+		return;
+	}
 	for (int i = 0; i < PQntuples(queues); i++)
 		add_queue(s, PQgetvalue(queues, i, 0));
 	if (sweeps_deliveries(w) && !strcmp(PQgetvalue(answer->results[1], 0, 0), "t"))
@@ -238,5 +245,6 @@ sweep_begin(void *arg)
 	sweep_say_look(w->claims, w->set.only_run, w->conf->lease);
 	if (sweeps_deliveries(w))
 		delivery_say_wait(w->claims);
+	migrate_say_version(w->claims);
 	pg_ask(w->claims, looked, s);
 }

@@ -34,6 +34,7 @@ take_deliveries(struct worker *w)
 			deliver_take(w, m);
 			continue;
 		}
+		failpoint("worker.on_delivery");
 		for (size_t i = 0; i < m->jobs.n; i++)
 			put_in_inbox(w, (struct slip){ { m->run, m->jobs.at[i] }, m });
 		if (!m->jobs.n)
@@ -106,6 +107,15 @@ sort_claims(struct worker *w, struct claims *claims)
 	}
 }
 
+/* Back to the inbox. */
+static void
+give_up_claim(struct worker *w)
+{
+	for (size_t i = 0; i < w->claiming.n; i++)
+		put_in_inbox(w, w->claiming.at[i]);
+	w->claiming.n = 0;
+}
+
 static void
 claim_answered(void *arg, const struct pg_answer *answer)
 {
@@ -115,15 +125,17 @@ claim_answered(void *arg, const struct pg_answer *answer)
 	w->claim_asked = false;
 	w->claiming_variables = 0;
 	if (answer->err) {
-		/* Back to the inbox: claiming again what was claimed after all
-		 * finds it running, and the lease guards it. */
-		for (size_t i = 0; i < w->claiming.n; i++)
-			put_in_inbox(w, w->claiming.at[i]);
-		w->claiming.n = 0;
+		/* Claiming again what was claimed after all finds it running,
+		 * and the lease guards it. */
+		give_up_claim(w);
 		worker_note_trouble(w, "claiming jobs", answer->err);
 		return;
 	}
 	worker_note_success(w);
+	if (worker_is_outdated(w, answer)) {
+		give_up_claim(w);
+		return;
+	}
 	claims = claim_read(answer);
 	sort_claims(w, claims);
 	claims_free(claims);
@@ -239,6 +251,7 @@ measure(struct flight *f)
 		f->queue = xstrdup(f->from->queue);
 		publish_release(f->worker, f->from);
 		f->from = NULL;
+		failpoint("worker.after_ack");
 	}
 	snprintf(key, sizeof key, "%" PRId64 "-%d-%d", f->job.key.run, f->job.key.id,
 	    f->job.fence);

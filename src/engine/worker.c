@@ -20,6 +20,7 @@
 #include "engine/take.h"
 #include "io/loop.h"
 #include "io/pg.h"
+#include "store/migrate.h"
 #include "store/store.h"
 
 /* --- trouble with the books --- */
@@ -59,6 +60,23 @@ worker_note_success(struct worker *w)
 {
 	w->failures = 0;
 	w->trouble_since = 0;
+}
+
+bool
+worker_is_outdated(struct worker *w, const struct pg_answer *answer)
+{
+	int version = migrate_read_newer(answer);
+	struct err err;
+
+	if (!version)
+		return false;
+	if (!w->newer_schema) {
+		migrate_refuse(version, &err);
+		log_error("no more work is taken", "error", err.message);
+	}
+	w->newer_schema = version;
+	worker_stop(w);
+	return true;
 }
 
 /* --- flights --- */

@@ -24,6 +24,7 @@ struct conf;
 struct delivering;
 struct loop;
 struct pg;
+struct pg_answer;
 struct settling;
 struct stopping;
 struct sweeping;
@@ -94,6 +95,7 @@ struct worker {
 	bool waiting;			/* for RETRY: the books cannot be reached */
 	int failures;			/* in a row */
 	instant trouble_since;		/* 0: all is well (monotonic) */
+	int newer_schema;		/* version of the books; 0: we know it */
 };
 
 struct worker *worker_new(const struct worker_settings *);
@@ -110,6 +112,8 @@ void worker_take_changes(struct worker *);
 /* Take no more work; finish within grace what runs, and settle it; then kill
  * the rest and hand it back.  worker_turn() does all that. */
 void worker_stop(struct worker *);
+/* The same without grace, and with little patience. */
+void worker_hurry(struct worker *);
 bool worker_has_stopped(const struct worker *);
 
 /* Nothing is asked of the books for ABOUT so long. */
@@ -117,6 +121,9 @@ void worker_wait(struct worker *, span about);
 /* The books have failed with ERR: wait before the next try. */
 void worker_note_trouble(struct worker *, const char *what, const struct err *);
 void worker_note_success(struct worker *);
+/* ANSWER ends with migrate_say_version().  True when the books have been made
+ * newer than this program: then nothing more is taken, and the worker stops. */
+bool worker_is_outdated(struct worker *, const struct pg_answer *answer);
 /* FLIGHT is over: give back what it holds; its message is not touched. */
 void flight_free(struct flight *);
 /* It runs no more: off the list. */

@@ -11,13 +11,15 @@
 #include <string.h>
 #include "io/pg.h"
 #include "store/array.h"
+#include "store/migrate.h"
 #include "store/row.h"
 
 static const char claim_jobs[] =
     "with q as materialized ("
     " select j.run_id, j.id, j.alone and j.kind = 'variable' as alone from tocsin.job j"
     " join unnest($1::bigint[], $2::integer[]) k (run_id, id) using (run_id, id)"
-    " where j.state = 'queued' order by 1, 2 for update of j"
+    " where j.state = 'queued' and " NOT_NEWER("5")
+    " order by 1, 2 for update of j"
     "), c as materialized ("
     " select run_id, id from q where not alone union all"
     " (select run_id, id from q where alone order by 1, 2 limit 1)"
@@ -59,7 +61,7 @@ claim_say(struct pg *pg, const struct job_key *keys, size_t n, const char *worke
 {
 	struct array runs = { 0 }, ids = { 0 };
 	char length[32];
-	const char *params[4];
+	const char *params[5];
 
 	key_arrays(keys, n, &runs, &ids);
 	snprintf(length, sizeof length, "%" PRId64 " us", lease);
@@ -67,8 +69,10 @@ claim_say(struct pg *pg, const struct job_key *keys, size_t n, const char *worke
 	params[1] = array_literal(&ids);
 	params[2] = worker;
 	params[3] = length;
-	pg_say_prepared(pg, claim_jobs, 4, params);
+	params[4] = migrate_known();
+	pg_say_prepared(pg, claim_jobs, 5, params);
 	pg_say_prepared(pg, read_inputs, 3, params);
+	migrate_say_version(pg);
 	array_done(&runs);
 	array_done(&ids);
 }

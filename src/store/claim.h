@@ -45,7 +45,8 @@ struct claims {
 
 /* Claim those of the N jobs that are queued; jobs that are not are no error,
  * they are just missing from the answer (somebody else has them).  Of those
- * that run alone one is claimed. */
+ * that run alone one is claimed.  Books newer than the program give nothing;
+ * the answer ends with migrate_say_version(). */
 void claim_say(struct pg *, const struct job_key *keys, size_t n, const char *worker,
     span lease);
 struct claims *claim_read(const struct pg_answer *);

@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "io/pg.h"
 #include "store/array.h"
+#include "store/migrate.h"
 #include "store/row.h"
 
 #define AT_ONCE "1000"			/* messages of one sweep */
@@ -80,11 +81,12 @@ static const char claim_named[] = CLAIM(
     "select d.id from unnest($4::bigint[], $5::text[], $6::text[]) k (run_id, event, reaction)"
     " join tocsin.delivery d on d.run_id = k.run_id and d.event = k.event"
     "  and d.reaction = k.reaction"
-    " join tocsin.version v on v.id = d.version where" MAY_BE_CLAIMED " order by d.id");
+    " join tocsin.version v on v.id = d.version where" MAY_BE_CLAIMED
+    " and " NOT_NEWER("7") " order by d.id");
 
 static const char claim_due[] = CLAIM(
     "select d.id from tocsin.delivery d join tocsin.version v on v.id = d.version"
-    " where" MAY_BE_CLAIMED " order by d.due_at, d.id limit $4");
+    " where" MAY_BE_CLAIMED " and " NOT_NEWER("5") " order by d.due_at, d.id limit $4");
 
 void
 delivery_say_claim(struct pg *pg, const struct delivery_claim *claim,
@@ -92,7 +94,7 @@ delivery_say_claim(struct pg *pg, const struct delivery_claim *claim,
 {
 	struct array runs = { 0 }, events = { 0 }, reactions = { 0 };
 	char length[32];
-	const char *params[6] = { claim->shell ? "t" : "f", claim->worker, length };
+	const char *params[7] = { claim->shell ? "t" : "f", claim->worker, length };
 
 	for (size_t i = 0; i < n; i++) {
 		array_int(&runs, keys[i].run);
@@ -103,7 +105,8 @@ delivery_say_claim(struct pg *pg, const struct delivery_claim *claim,
 	params[3] = array_literal(&runs);
 	params[4] = array_literal(&events);
 	params[5] = array_literal(&reactions);
-	pg_say_prepared(pg, claim_named, 6, params);
+	params[6] = migrate_known();
+	pg_say_prepared(pg, claim_named, 7, params);
 	array_done(&runs);
 	array_done(&events);
 	array_done(&reactions);
@@ -113,11 +116,12 @@ void
 delivery_say_claim_due(struct pg *pg, const struct delivery_claim *claim, int n)
 {
 	char number[16], length[32];
-	const char *params[] = { claim->shell ? "t" : "f", claim->worker, length, number };
+	const char *params[] = { claim->shell ? "t" : "f", claim->worker, length, number,
+		migrate_known() };
 
 	snprintf(number, sizeof number, "%d", n);
 	snprintf(length, sizeof length, "%" PRId64 " us", claim->lease);
-	pg_say_prepared(pg, claim_due, 4, params);
+	pg_say_prepared(pg, claim_due, 5, params);
 }
 
 size_t

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/uuid.h"
 #include "io/pg.h"
+#include "store/row.h"
 
 /* The schema is the lock's name: "tocs". */
 #define LOCK "select pg_advisory_lock(1953457011)"
@@ -44,8 +45,8 @@ version_of(PGconn *conn, int *version, struct err *err)
 	return 0;
 }
 
-static int
-refuse_newer(int version, struct err *err)
+int
+migrate_refuse(int version, struct err *err)
 {
 	return err_class(err, ERR_CONFIG, "the books have schema version %d, but this "
 	    "program knows only %d: use the newer tocsin that made them",
@@ -104,7 +105,7 @@ migrate_locked(PGconn *conn, void (*applied)(const struct migration *), struct e
 	if (version_of(conn, &version, err))
 		return -1;
 	if (version > migrations_count)
-		return refuse_newer(version, err);
+		return migrate_refuse(version, err);
 	if (version == 0 && prepare(conn, err))
 		return -1;
 	for (int i = version; i < migrations_count; i++) {
@@ -137,7 +138,7 @@ migrate_check(PGconn *conn, struct err *err)
 	if (version_of(conn, &version, err))
 		return -1;
 	if (version > migrations_count)
-		return refuse_newer(version, err);
+		return migrate_refuse(version, err);
 	if (version == 0)
 		return err_class(err, ERR_CONFIG, "database \"%s\" has no books of tocsin: "
 		    "run 'tocsin init'", PQdb(conn));
@@ -145,4 +146,27 @@ migrate_check(PGconn *conn, struct err *err)
 		return err_class(err, ERR_CONFIG, "the books have schema version %d, this program "
 		    "needs %d: run 'tocsin init'", version, migrations_count);
 	return 0;
+}
+
+const char *
+migrate_known(void)
+{
+	static char text[16];
+
+	snprintf(text, sizeof text, "%d", migrations_count);
+	return text;
+}
+
+void
+migrate_say_version(struct pg *pg)
+{
+	pg_say_prepared(pg, "select max(version) from tocsin.migration", 0, NULL);
+}
+
+int
+migrate_read_newer(const struct pg_answer *answer)
+{
+	int version = (int)row_number(answer->results[answer->n - 1], 0, 0);
+
+	return version > migrations_count ? version : 0;
 }

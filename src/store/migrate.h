@@ -10,6 +10,8 @@
 #include <stdbool.h>
 
 struct err;
+struct pg;
+struct pg_answer;
 
 struct migration {
 	int version;			/* from 1, without gaps */
@@ -25,5 +27,16 @@ int migrate(PGconn *, void (*applied)(const struct migration *), struct err *);
 
 /* -1 (ERR_CONFIG) unless the books have exactly this program's version. */
 int migrate_check(PGconn *, struct err *);
+
+/* For those who go on while the books are upgraded: NOT_NEWER(n) is a condition
+ * of SQL, its parameter $n is migrate_known(); what is said last in a group is
+ * answered with the version. */
+#define NOT_NEWER(n) \
+	"not exists (select from tocsin.migration where version > $" n "::integer)"
+const char *migrate_known(void);
+void migrate_say_version(struct pg *);
+/* The version if it is newer than this program, else 0. */
+int migrate_read_newer(const struct pg_answer *);
+int migrate_refuse(int version, struct err *);	/* always -1, ERR_CONFIG */
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/conf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "celery/job.h"
 #include "celery/message.h"
@@ -95,6 +96,7 @@ flush_queue(struct wire *w, struct wire_queue *q)
 	while (!fifo_is_empty(&q->waiting) && q->state == QUEUE_KNOWN && !q->held && may_send(w)) {
 		struct parcel *p = fifo_first(&q->waiting);
 
+		failpoint("publish.sending");
 		if (!send(w, p, true, &err) && (!p->parked || !send(w, p, false, &err))) {
 			log_error("a message cannot be sent", "queue", q->name,
 			    "error", err.message);

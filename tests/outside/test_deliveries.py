@@ -182,17 +182,24 @@ def test_a_delivery_whose_message_waits_is_not_sent_again_and_a_purged_one_is(po
     post.wait_for(*3 * ["delivered 1"])
 
 
-@pytest.mark.parametrize("point, sent", [("delivery.before_send", 1),
-                                         ("delivery.before_record", 2)])
-def test_a_postman_that_dies_is_replaced_after_the_lease(post, failpoints, point, sent):
+@pytest.mark.fault("F-A13")
+@pytest.mark.parametrize("point, left, attempts, sent", [
+    ("delivery.on_message", ("pending", 0), 1, 1),
+    ("delivery.after_claim", ("sending", 1), 2, 1),
+    ("delivery.before_send", ("sending", 1), 2, 1),
+    ("delivery.before_record", ("sending", 1), 2, 2),
+    ("delivery.after_record", ("delivered", 1), 1, 1)])
+def test_a_postman_that_dies_is_replaced_after_the_lease(
+        post, failpoints, point, left, attempts, sent):
     post.load()
     dying = post.postman(env={"TOCSIN_FAILPOINT": f"{point}=kill@1"})
     post.pull()
     wait_for(lambda: not dying.alive, 20)
-    assert post.all() == [("sending", 1)]
-    assert len(post.sent) == sent - 1
+    assert post.all() == [left]
+    assert len(post.sent) == (1 if point.endswith("_record") else 0)
     post.postman()
-    post.wait_for("delivered 2")
+    post.wait_for(f"delivered {attempts}")
+    wait_for(lambda: not post.broker.depth("deliveries"))
     assert len(post.sent) == sent
     assert set(post.keys()) == set(post.all("key::text"))
 

@@ -52,6 +52,7 @@ def test_init_may_be_repeated(db, tocsin):
         "schema": db.one("select max(version) from tocsin.migration")}
 
 
+@pytest.mark.fault("F-F08")
 @pytest.mark.parametrize("n", [2, 10])
 def test_inits_at_once_make_one_set_of_books(db, tocsin, n):
     started = [tocsin.spawn("init") for _ in range(n)]
@@ -100,6 +101,7 @@ def stuck_init(db, tocsin):
     return other, init, pid
 
 
+@pytest.mark.fault("F-F08")
 def test_an_init_whose_session_is_ended_half_way_is_taken_up_by_the_next(db, tocsin):
     other, init, pid = stuck_init(db, tocsin)
     assert tables(db) == TABLES and views(db) == []
@@ -114,6 +116,7 @@ def test_an_init_whose_session_is_ended_half_way_is_taken_up_by_the_next(db, toc
     is_whole(db)
 
 
+@pytest.mark.fault("F-F08")
 def test_an_init_that_is_killed_half_way_is_taken_up_by_the_next(db, tocsin):
     other, init, pid = stuck_init(db, tocsin)
     init.kill()
@@ -123,11 +126,12 @@ def test_an_init_that_is_killed_half_way_is_taken_up_by_the_next(db, tocsin):
     is_whole(db)
 
 
+@pytest.mark.fault("F-F09")
 def test_an_older_program_refuses_newer_books(db, tocsin):
     tocsin("init")
     known = db.one("select max(version) from tocsin.migration")
     db.run("insert into tocsin.migration (version, name, hash) values (99, 'later', '')")
-    for args in [["init"], *OTHER_COMMANDS[:3]]:
+    for args in [["init"], ["worker"], *OTHER_COMMANDS]:
         r = tocsin(*args, status=78)
         assert r.stdout == ""
         assert len(r.stderr.splitlines()) == 1

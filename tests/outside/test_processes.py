@@ -92,6 +92,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_cycle_ends(cycles, start, 
     assert len(re.findall("another takes its place", worker.stderr)) == 1
 
 
+@pytest.mark.fault("F-A22")
 def test_what_kills_its_process_each_time_does_not_make_a_storm(cycles, start):
     """It is failed, its neighbours are done, and processes come back ever later."""
     cycles.load("""
@@ -110,6 +111,11 @@ def test_what_kills_its_process_each_time_does_not_make_a_storm(cycles, start):
     assert cycles.job("killer", "state, reason") == ("failed", "lost")
     assert cycles.signals() == {"ring": "raise"}
     assert len(re.findall("another takes its place", worker.stderr)) == 3
+    # it says so once, in the log and in status
+    assert len(re.findall("a job failed.* name=killer reason=lost", worker.stderr)) == 1
+    assert re.search(r"^variable +killer +failed +lost +3 +\S",
+                     cycles.tocsin("status", cycles.last()).stdout, re.M)
+    assert cycles.job("good", "state") == "done"
     check(cycles.db)
 
 
@@ -155,7 +161,7 @@ def test_a_second_stop_ends_all_at_once(cycles, start, tmp_path):
     wait_for(lambda: worker.stderr.count("msg=stopping") == 3)
     worker.signal(signal.SIGINT)
     assert worker.wait() == 0
-    assert cycles.job("v", "state, attempts") == ("running", 1)
+    assert cycles.job("v", "state, attempts, worker") == ("queued", 0, None)
 
 
 def test_processes_leave_when_their_parent_is_killed(cycles, start, tmp_path):

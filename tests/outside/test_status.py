@@ -67,7 +67,7 @@ def test_status_tells_the_cycles_and_what_is_raising(shop, tocsin):
     assert text.startswith("2 variables, 2 evidences, 2 events (2 due), 0 reactions\n")
     assert re.search(r"^1 +default +DONE_WITH_ERRORS +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +\S+ +6 +1",
                      text, re.M), text
-    assert re.search(r"^reorder +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +raise +Buy more$", text, re.M), text
+    assert re.search(r"^reorder +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +\S+ +raise +Buy more$", text, re.M), text
     assert "despair" not in text
 
 
@@ -96,7 +96,7 @@ def test_status_as_json_keeps_its_shape(shop, tocsin):
     assert (cycle["id"], cycle["state"], cycle["jobs"], cycle["failed"]) == (1, "DONE_WITH_ERRORS", 6, 1)
     [raising] = s["raising"]
     assert set(raising) == {"event", "agent", "priority", "action", "since", "evaluated_at",
-                            "description"}
+                            "age", "description"}
     assert (raising["event"], raising["priority"], raising["action"]) == ("reorder", 2, "raise")
     c = tocsin("status", 1, "--json").json()
     assert set(c) == set(cycle) | {"counts", "troubled", "repeated", "running", "signals", "deliveries"}

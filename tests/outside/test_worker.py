@@ -524,6 +524,7 @@ def test_an_agent_that_resumes_sends_what_is_lost_alone(cycles, broker, state):
     check(cycles.db, open_runs=True)
 
 
+@pytest.mark.fault("F-A22")
 def test_a_variable_that_kills_its_workers_is_lost_alone(cycles, broker, workers):
     """The workers are started again, as an operator's system would."""
     cycles.load("""
