@@ -153,13 +153,17 @@ select e.name, e.state, e.action from tocsin.event e
 
 --: signals of a basic event alternate as they should
 select * from (
+    -- in their order by the clock, or by their cycles where it was set back
     select s.event, s.run_id, s.action,
-           lag(s.action) over (partition by s.event order by s.at, s.run_id) as before
+           lag(s.action) over (partition by s.event order by s.at, s.run_id) as before,
+           lag(s.action) over (partition by s.event order by s.run_id) as planned_before
       from tocsin.signal s join tocsin.version v on v.id = s.version
      where s.run_id >= :since and v.body ->> 'rrule' is null) x
  where action = 'raise' and before in ('raise', 'continue_raising')
+       and planned_before in ('raise', 'continue_raising')
     or action <> 'raise' and (before = 'stop_raising' or before is null and :since = 0
-       and exists (select from tocsin.run where id = 1));	-- else the first ones are pruned
+       and exists (select from tocsin.run where id = 1))
+       and (planned_before = 'stop_raising' or planned_before is null and :since = 0);	-- else the first ones are pruned
 
 --: a signal has the deliveries that were planned, and none else
 select coalesce(p.run_id, d.run_id), coalesce(p.event, d.event), p.name, d.reaction

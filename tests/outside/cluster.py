@@ -33,13 +33,12 @@ class Server:
             shutil.chown(self.home, "postgres", "postgres")
         self.process = None
 
-    def launch(self, *command, env=None):
+    def launch(self, *command):
         with open(self.home / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*AS_POSTGRES, *map(str, command)], cwd=self.home, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
-                env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self.home),
-                     **(env or {})})
+                env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self.home)})
 
     def log(self):
         return (self.home / "log").read_text(errors="replace")
@@ -106,9 +105,11 @@ class MovedClock(Server):
         self.move("+0")
         data = os.path.realpath(os.path.join(sandbox.directory, "postgresql"))
         sandbox.stop("postgresql")
-        self.launch(f"{BIN}/postgres", "-D", f"{data}/data", "-p", self.env["PGPORT"], env={
-            "LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+        # By env, so that the library is never root's.
+        self.launch("env", f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock}",
+                    "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                    "FAKETIME_DISABLE_SHM=1", f"{BIN}/postgres", "-D", f"{data}/data",
+                    "-p", self.env["PGPORT"])
         wait_for(self.answers, 60, self.log)
 
     def move(self, offset):

@@ -8,12 +8,14 @@ bounded is counted work, not the clock.
 import os
 import signal
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import psycopg2
 import pytest
 
-from cluster import AS_POSTGRES, MovedClock, PgBouncer, Standby
+from cluster import MovedClock, PgBouncer, Standby
 from cycles import QUICK, Cycles
 from harness import Database, Sandbox, Tocsin, wait_for
 from invariants import books, check  # noqa: F401
@@ -147,8 +149,8 @@ def test_F_C01_a_restart_in_mid_cycle_costs_time_and_no_result(rows, sandbox, re
 
 
 class Terminator:
-    """A proxy that has all sessions of the books terminated just before the n-th
-    statement goes through it; n counts from arm()."""
+    """A proxy that has all sessions of the books over TCP, which are those that come
+    by it, terminated just before the n-th statement; n counts from arm()."""
 
     def __init__(self, db, proxy):
         self.db, self.proxy = db, proxy
@@ -166,7 +168,8 @@ class Terminator:
                 with self.connection.cursor() as cursor:
                     cursor.execute("""
                         select count(pg_terminate_backend(pid)) from pg_stat_activity
-                         where datname = current_database() and application_name = 'tocsin'""")
+                         where datname = current_database() and application_name = 'tocsin'
+                           and client_addr is not null""")
                     self.terminated = cursor.fetchone()[0]
             else:
                 self.left -= 1
@@ -229,12 +232,11 @@ def test_F_C02_an_agent_whose_backend_is_terminated_at_each_statement_is_resumed
         if terminator.left is not None:
             break
         assert status in (0, 75)
-        wait_for(lambda: rows.tocsin("cycle", env=short).status == 0 and
-                 rows.db.one("select count(*) from tocsin.run where id > %s"
-                             " and finished_at is not null", before), 30)
+        rows.tocsin("cycle", "--if-busy", "wait", "--wait", env=short, status=1)
         for run in rows.db.all("select id from tocsin.run where id > %s", before):
             rows.graph_is_right(run)
         n += 1
+    rows.graph_is_right()
     assert n >= 5
     record_property("times", n)
 
@@ -362,17 +364,13 @@ def deadlocks(db):
 
 
 @pytest.fixture
-def small_disk(db, tmp_path):
+def small_disk(db):
     """A disk of a few megabytes that holds the tables of DB; .fill(), .clear()."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    os.chmod(tmp_path, 0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        if parent.stat().st_uid == os.getuid() and parent != parent.parent:
-            parent.chmod(parent.stat().st_mode | 0o011)
+    mount = Path(tempfile.mkdtemp(prefix="tocsin-disk.", dir="/tmp"))
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0755", "tmpfs", mount],
                           capture_output=True, text=True)
     if done.returncode:
+        mount.rmdir()
         pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
     (mount / "space").mkdir()
     subprocess.run(["chown", "-R", "postgres:", mount / "space"], check=True)
@@ -391,6 +389,7 @@ def small_disk(db, tmp_path):
     finally:
         admin.close()
         subprocess.run(["umount", "-l", mount], check=True)
+        mount.rmdir()
 
 
 class Disk:
@@ -552,7 +551,8 @@ def hub(rows, monkeypatch, variables, workers):
         evidences.hub.operand = {variables}
         events.ring.definition = "hub"
         """, timeout=120)
-    started = [rows.tocsin.spawn("worker", "-c", 4, env=PATIENT) for _ in range(workers)]
+    env = {**PATIENT, "TOCSIN_CONNECT_TIMEOUT": "1min"}
+    started = [rows.tocsin.spawn("worker", "-c", 4, env=env) for _ in range(workers)]
     for worker in started:
         worker.wait_for("worker is ready", 60)
     rows.tocsin("cycle", "--wait", env=PATIENT, timeout=540)
@@ -576,3 +576,206 @@ def test_F_C14_a_hub_is_counted_down_exactly(rows, monkeypatch):
 def test_F_C14_a_hub_of_5000_over_sixteen_workers(rows, monkeypatch):
     """No deadlock, the counters are exact."""
     hub(rows, monkeypatch, 5000, 16)
+
+
+# --- a clock that jumps, a server that loses a second ---
+
+
+@pytest.fixture
+def own():
+    """PostgreSQL of this test's own."""
+    sandbox = Sandbox()
+    sandbox.up("postgresql")
+    yield sandbox
+    sandbox.down()
+
+
+@pytest.fixture
+def own_rows(own, broker, tmp_path):
+    """The rows, with their books there."""
+    db = Database(own, "own")
+    tocsin = Tocsin(tmp_path, {**db.env, **broker.env})
+    rows = Rows(Cycles(tocsin, db, tmp_path), tmp_path)
+    yield rows
+    tocsin.end()
+
+
+@pytest.mark.long
+def test_F_C12_a_clock_that_jumps_a_day_costs_one_sending_at_most(own, own_rows, record_property):
+    """Leases follow the database's clock alone: forward they all run out, back
+    they last; what is held is renewed, and what is over comes out once."""
+    rows = own_rows
+    rows.load()
+    with MovedClock(own) as clock:
+        workers = [rows.worker(env={**PATIENT, "TOCSIN_LEASE": "4s"}) for _ in range(2)]
+        for offset in ("+1d", "+0"):
+            before, resends = rows.begun(), sent_again(workers)
+            rows.begin()
+            now = rows.db.one("select clock_timestamp()")
+            clock.move(offset)
+            wait_for(lambda: abs((rows.db.one("select clock_timestamp()") - now).total_seconds())
+                     > 80000)
+            jumped = rows.db.one("select clock_timestamp()")
+            wait_for(lambda: rows.db.one("select lease_until from tocsin.job where state ="
+                                         " 'running' and lease_until between %s and %s"
+                                         " + interval '1 min'", jumped, jumped), 20)
+            rows.gate()
+            rows.is_right(attempts=2)
+            assert rows.begun() - before <= 2
+            assert sent_again(workers) - resends <= 1
+            rows.gate(False)
+        record_property("times", 2)
+        assert [worker.stop() for worker in workers] == [0, 0]
+        check(rows.db)
+        rows.db._connection.close()
+
+
+def sent_again(workers):
+    return sum(worker.stderr.count("jobs are sent again") for worker in workers)
+
+
+@pytest.mark.long
+def test_F_C10_a_fail_over_that_loses_a_second_is_caught_up(own, own_rows):
+    """The replica has not heard of what was settled last; the cycle goes a step
+    back and comes to its end."""
+    rows = own_rows
+    rows.load()
+    with Proxy(("127.0.0.1", int(own.env["PGPORT"]))) as line, Standby(own, line.port) as standby:
+        both = {**PATIENT, "TOCSIN_LEASE": "3s", "TOCSIN_DATABASE_URL":
+                f"host={own.env['PGHOST']},{standby.env['PGHOST']} target_session_attrs=read-write"}
+        worker = rows.worker(env=both)
+        rows.begin(env=both)
+        wait_for(lambda: rows.db.one("select replay_lsn >= pg_current_wal_lsn()"
+                                     " from pg_stat_replication"), 20)
+        line.black_hole()
+        rows.gate()
+        rows.until_closed()
+        assert set(rows.cycles.signals()) == {"both", "early"}
+        own.kill("postgresql")
+        standby.promote()
+        rows.db.sandbox = type("Promoted", (), {"env": {**own.env, **standby.env}})
+        rows.db._connection.close()
+        # A step back: what was signalled is not, for a moment.
+        rows.is_right(attempts=2)
+        assert rows.begun() == 2
+        assert rows.cycles.job("v", "attempts") == 2
+        rows.begin(env=both)
+        rows.is_right(attempts=2)
+        assert worker.stop() == 0
+        check(rows.db)
+        rows.db._connection.close()
+
+
+# --- what has been does not cost ---
+
+
+def touched(db):
+    """Rows of the books that statements have looked at."""
+    db.run("select pg_stat_clear_snapshot()")
+    return dict(db.all("""
+        select case when relname ~ '^history' then 'history' else relname end,
+               sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint
+          from pg_stat_user_tables where schemaname = 'tocsin' group by 1"""))
+
+
+def blocks(db):
+    return dict(db.all("""
+        select case when relname ~ '^history' then 'history' else relname end,
+               sum(coalesce(heap_blks_hit, 0) + coalesce(heap_blks_read, 0)
+                   + coalesce(idx_blks_hit, 0) + coalesce(idx_blks_read, 0))::bigint
+          from pg_statio_user_tables where schemaname = 'tocsin' group by 1"""))
+
+
+def cost_of(rows, what, look=touched):
+    """table -> what was looked at; the sessions tell when they end or idle."""
+    settled(rows.db, look)
+    before = look(rows.db)
+    what()
+    after = settled(rows.db, look)
+    return {table: after[table] - before.get(table, 0) for table in after}
+
+
+def settled(db, look):
+    """What LOOK sees once all sessions have told what they did."""
+    wait_for(lambda: db.one("select count(*) = 0 from pg_stat_activity where datname ="
+                            " current_database() and pid <> pg_backend_pid()"
+                            " and backend_type = 'client backend'"), 20)
+    return look(db)
+
+
+def past(db, runs, jobs):
+    """Cycles of the past."""
+    db.run("""
+        with r as (insert into tocsin.run (agent, state, as_of, created_at, finished_at, jobs)
+            select 'past', 'DONE', t, t, t, %s from (select now() - interval '1 day') x (t),
+            generate_series(1, %s) returning id)
+        insert into tocsin.job (run_id, id, kind, name, version, queue, state, reason, unsettled,
+            attempts, fence, queued_at, started_at, finished_at)
+        select id, n, 'variable', 'v' || n, 1, 'tocsin', 'skipped', 'refused', 0, 1, 1, t, t, t
+          from r, generate_series(1, %s) n, (select now() - interval '1 day') x (t)""",
+           jobs, runs, jobs)
+
+
+@pytest.mark.fault("F-C16")
+def test_no_statement_of_a_worker_reads_the_jobs_of_the_past(rows, monkeypatch):
+    """Not even where they came after it had planned its statements, on books that
+    were empty, and nobody has analyzed them since."""
+    for table in ("job", "run"):
+        rows.db.run(f"alter table tocsin.{table} set (autovacuum_enabled = off)")
+        rows.db.run(f"vacuum analyze tocsin.{table}")
+    rows.load(GRAPH)
+    worker = rows.worker(env={**PATIENT, "TOCSIN_SWEEP": "200ms"})
+    rows.tocsin("cycle", env=PATIENT)
+    rows.graph_is_right()
+    past(rows.db, 1000, 100)
+    swept(rows.db)
+    before = touched(rows.db)["job"]
+    rows.tocsin("cycle", env=PATIENT)
+    rows.until_closed()
+    swept(rows.db)
+    assert worker.stop() == 0
+    read = settled(rows.db, touched)["job"] - before
+    assert read < 100000, f"{read} jobs were read"
+
+
+def swept(db):
+    """Two sweeps have begun since we were called."""
+    for _ in range(2):
+        begun = db.one("select clock_timestamp()")
+        wait_for(lambda: db.one("""
+            select count(*) from pg_stat_activity where datname = current_database()
+               and application_name = 'tocsin' and query_start > %s and query ~ 'tocsin.delivery'""",
+                                begun), 20)
+
+
+@pytest.mark.long
+def test_F_C16_ten_million_rows_of_history_cost_a_cycle_nothing(rows, record_property):
+    """A cycle looks at as many blocks as before; pruning drops partitions."""
+    rows.load(GRAPH)
+
+    def cycle():
+        rows.cycles.run(env=PATIENT, status=1)
+    for _ in range(3):
+        cycle()
+    few = cost_of(rows, cycle, blocks)
+    for day in range(400, 390, -1):
+        rows.db.run(f"select tocsin.history_partition(now() - interval '{day} days')")
+        rows.db.run(f"""
+            insert into tocsin.history (run_id, kind, name, value, at)
+            select n / 5, 'variable', (array['a', 'b', 'c', 'd', 'e'])[n %% 5 + 1], '1',
+                   date_trunc('day', now() - interval '{day} days', 'UTC') + n * interval '80 ms'
+              from generate_series(1, %s) n""", 1000000)
+    rows.db.run("""
+        insert into tocsin.history (run_id, kind, name, value)
+        select -n, 'variable', 'a', '1' from generate_series(1, 100000) n""")
+    past(rows.db, 20000, 20)
+    rows.db.run("analyze tocsin.history")
+    rows.db.run("analyze tocsin.job")
+    many = cost_of(rows, cycle, blocks)
+    print(few, many)
+    # an index that is deeper by two levels, a page more here and there
+    assert sum(many.values()) <= 2 * sum(few.values()), (few, many)
+    assert "10 days of history" in rows.tocsin("prune").stdout
+    dropped = cost_of(rows, lambda: None, blocks)
+    assert dropped["history"] == 0
+    rows.db.run("delete from tocsin.history where run_id < 0")
