@@ -416,6 +416,7 @@ def alarm(broker):
     set_alarm(False)
 
 
+@pytest.mark.fault("F-B07")
 def test_under_an_alarm_of_the_broker_time_limits_go_on_and_all_is_published_after_it(
         cycles, workers, alarm, tmp_path):
     cycles.load(GATED.format(dir=tmp_path) + """
@@ -447,6 +448,7 @@ def test_under_an_alarm_of_the_broker_time_limits_go_on_and_all_is_published_aft
     assert "broker cannot be used" not in worker.stderr
 
 
+@pytest.mark.fault("F-B07")
 def test_an_agent_under_an_alarm_sends_when_it_is_over(cycles, workers, alarm):
     cycles.load(GRAPH)
     workers(1)
