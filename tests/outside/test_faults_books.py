@@ -762,7 +762,7 @@ def test_F_C16_ten_million_rows_of_history_cost_a_cycle_nothing(rows, record_pro
         rows.db.run(f"select tocsin.history_partition(now() - interval '{day} days')")
         rows.db.run(f"""
             insert into tocsin.history (run_id, kind, name, value, at)
-            select n / 5, 'variable', (array['a', 'b', 'c', 'd', 'e'])[n %% 5 + 1], '1',
+            select -1 - n / 5, 'variable', (array['a', 'b', 'c', 'd', 'e'])[n %% 5 + 1], '1',
                    date_trunc('day', now() - interval '{day} days', 'UTC') + n * interval '80 ms'
               from generate_series(1, %s) n""", 1000000)
     rows.db.run("""
