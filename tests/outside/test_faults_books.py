@@ -551,7 +551,7 @@ def hub(rows, monkeypatch, variables, workers):
         evidences.hub.operand = {variables}
         events.ring.definition = "hub"
         """, timeout=120)
-    env = {**PATIENT, "TOCSIN_CONNECT_TIMEOUT": "1min"}
+    env = {**PATIENT, "TOCSIN_CONNECT_TIMEOUT": "1m"}
     started = [rows.tocsin.spawn("worker", "-c", 4, env=env) for _ in range(workers)]
     for worker in started:
         worker.wait_for("worker is ready", 60)
