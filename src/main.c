@@ -1,16 +1,20 @@
 /* main.c - which command it is, and how it ended. */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <locale.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "cli/cmd.h"
 #include "cli/exec_step.h"
@@ -57,6 +61,37 @@ hold_standard_streams(void)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
 			(void)!open("/dev/null", modes[fd]);
+}
+
+static void *
+crypto_malloc(size_t n, const char *file, int line)
+{
+	return n ? xmalloc(n) : NULL;
+}
+
+static void *
+crypto_realloc(void *p, size_t n, const char *file, int line)
+{
+	if (n)
+		return xrealloc(p, n);
+	free(p);
+	return NULL;
+}
+
+static void
+crypto_free(void *p, const char *file, int line)
+{
+	free(p);
+}
+
+/* jansson's NULL would be taken for what is not there, libuv would abort(), and
+ * libcrypto would refuse for no reason that it could name. */
+static void
+end_where_memory_ends(void)
+{
+	json_set_alloc_funcs(xmalloc, free);
+	uv_replace_allocator(xmalloc, xrealloc, xcalloc, free);
+	CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free);
 }
 
 static const struct command *
@@ -110,6 +145,7 @@ main(int argc, char **argv)
 	if (exec_step_is(argc, argv))
 		return exec_step(argc, argv);
 	hold_standard_streams();
+	end_where_memory_ends();
 	setlocale(LC_CTYPE, "C.UTF-8");
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {

@@ -90,6 +90,17 @@ const struct setting conf_settings[] = {
 	    "The largest value of a variable, as JSON."),
 	OTHER(SIZE, max_output, "4MiB", KIB, 1024 * MIB,
 	    "The most that a command may write on its standard output."),
+	OTHER(SIZE, command_memory, "0", 0, INT64_C(1) << 50,
+	    "The address space of each process of a command; 0: no limit."),
+	OTHER(SIZE, command_file_size, "1GiB", 0, INT64_C(1) << 50,
+	    "The largest file that a command may write; 0: no limit."),
+	OTHER(INTEGER, command_files, "1024", 0, 1048576,
+	    "How many files each process of a command may have open; 0: no limit."),
+	OTHER(INTEGER, command_processes, "0", 0, 1048576,
+	    "How many processes the user may have for a command to start one more; "
+	    "0: no limit."),
+	OTHER(SPAN, command_cpu, "0", 0, 365 * DAY,
+	    "How much processor time each process of a command may take; 0: no limit."),
 	OTHER(INTEGER, delivery_attempts, "5", 1, 100,
 	    "How often a reaction is tried before it counts as failed."),
 	OTHER(SPAN, delivery_backoff, "30s", 0, DAY,
@@ -110,6 +121,15 @@ static const char *const wait_for_restart[] = {
 };
 
 /* --- where values come from --- */
+
+/* RabbitMQ's own "guest" is known to everybody: to hide it would only make errors
+ * about a table of guests unreadable. */
+static void
+hush(const char *password)
+{
+	if (strcmp(password, "guest"))
+		log_secret(password);
+}
 
 /* The content of a file of one secret, without its newline. */
 static char *
@@ -154,7 +174,7 @@ give(struct conf *conf, size_t i, bool by_file, const char *text,
 		return -1;
 	text = content ? content : text;
 	if (s->type == SETTING_ADDRESS)
-		free(url_hide(text, log_secret));
+		free(url_hide(text, hush));
 	if (!(rc = setting_read(s, conf, text, err))) {
 		free(conf->where[i]);
 		conf->where[i] = xstrdup(where);

@@ -29,8 +29,10 @@ struct conf {
 	struct setting_list executors, pass_environment;
 	int64_t concurrency, processes, delivery_attempts;
 	int64_t max_value, max_output;		/* bytes */
+	int64_t command_memory, command_file_size, command_files, command_processes;
 	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
 	span connect_timeout, statement_timeout, database_timeout, delivery_backoff;
+	span command_cpu;
 	int log_level, log_format;		/* enum log_level, log_format */
 	char **where;		/* for each setting; NULL: the default */
 };

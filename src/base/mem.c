@@ -1,4 +1,7 @@
-/* mem.c - allocation that succeeds or ends the process. */
+/* mem.c - allocation that succeeds or ends the process.
+ *
+ * Nothing is cleaned up on the way out: what is open is closed by the kernel,
+ * and a transaction that was under way is rolled back by the server. */
 #include "base/mem.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,15 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
-static void *
-check(void *p)
+void
+mem_end(void)
 {
 	static const char message[] = "tocsin: out of memory\n";
 
-	if (p)
-		return p;
 	(void)!write(2, message, sizeof message - 1);
 	_exit(75);
+}
+
+static void *
+check(void *p)
+{
+	if (!p)
+		mem_end();
+	return p;
 }
 
 void *
@@ -27,6 +36,12 @@ void *
 xcalloc(size_t n, size_t size)
 {
 	return check(calloc(n ? n : 1, size ? size : 1));
+}
+
+void *
+xrealloc(void *p, size_t n)
+{
+	return check(realloc(p, n ? n : 1));
 }
 
 void *

@@ -30,6 +30,8 @@ format_size(int64_t bytes)
 {
 	size_t i = 0;
 
+	if (bytes == 0)
+		return xstrdup("0");
 	while (bytes % units[i].bytes)
 		i++;
 	return xasprintf("%" PRId64 "%s", bytes / units[i].bytes, units[i].name);

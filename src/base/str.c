@@ -199,10 +199,24 @@ str_is_utf8(const char *s, size_t len)
 	return true;
 }
 
+/* The number of the character of three bytes at TEXT, if it is one that ends a
+ * line or turns its direction, so that what is seen is not what is there: U+200E,
+ * U+200F, U+2028 to U+202E, U+2066 to U+2069; else 0. */
+static unsigned
+unseen(const char *text)
+{
+	unsigned c = ((unsigned)text[0] & 0xf) << 12 | ((unsigned)text[1] & 0x3f) << 6 |
+	    ((unsigned)text[2] & 0x3f);
+
+	return c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+	    (c >= 0x2066 && c <= 0x2069) ? c : 0;
+}
+
 void
 str_visible(struct str *s, const char *text)
 {
 	size_t n, len = strlen(text);
+	unsigned other;
 
 	for (; len > 0; text += n, len -= n) {
 		unsigned char c = (unsigned char)*text;
@@ -219,6 +233,8 @@ str_visible(struct str *s, const char *text)
 			n = 1;
 		} else if (c == 0xc2 && (unsigned char)text[1] < 0xa0)	/* C1 */
 			str_printf(s, "\\x%02x", (unsigned char)text[1]);
+		else if (n == 3 && (other = unseen(text)))
+			str_printf(s, "\\u%04x", other);
 		else
 			str_add(s, text, n);
 	}

@@ -42,7 +42,8 @@ size_t str_char(const char *s, size_t len);
 
 /* Add TEXT so that it stays on its line and a terminal shows it and obeys
  * nothing: control characters (ESC, DEL and C1 too) and bytes that are no UTF-8
- * become \n, \r, \t or \xNN.  Everything else is as it was. */
+ * become \n, \r, \t or \xNN; what ends or turns a line in Unicode (U+2028, U+202E
+ * and their like) \uNNNN.  Everything else is as it was. */
 void str_visible(struct str *, const char *text);
 /* TEXT as valid UTF-8 of at most MOST bytes: what is no character becomes
  * U+FFFD.  The caller frees. */

@@ -21,6 +21,7 @@
 #include <toml++/toml.h>
 
 extern "C" {
+#include "base/mem.h"
 #include "base/str.h"
 /* Of base/err.h, which has a field named class. */
 int err_set(struct err *, const char *, ...) __attribute__((format(printf, 2, 3)));
@@ -433,8 +434,7 @@ parse(const char *text, size_t len, struct err *err)
 		err_at(err, (int)e.source().begin.line, (int)e.source().begin.column,
 		    "%s", shorten(e.description()));
 	} catch (const std::bad_alloc &) {
-		fputs("tocsin: out of memory\n", stderr);
-		_Exit(75);
+		mem_end();
 	} catch (const std::exception &e) {
 		err_set(err, "%s", e.what());
 	} catch (...) {

@@ -10,10 +10,12 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "cli/cmd.h"
 #include "cli/number.h"
 #include "cli/print.h"
+#include "io/session.h"
 #include "store/inspect.h"
 #include "store/migrate.h"
 #include "store/report.h"
@@ -58,6 +60,18 @@ find_error(struct visit *v, const char *about, const struct err *err)
 
 /* --- the books --- */
 
+/* TLS alone keeps out those who listen, not those who answer in its place. */
+static void
+look_at_identity(struct visit *v, const char *about, const char *setting, const char *url)
+{
+	char *where = session_unverified(url);
+
+	if (where)
+		find(v, DOUBTFUL, about, xasprintf("nobody makes sure that %s is the right server",
+		    where), xasprintf("add sslmode=verify-full and sslrootcert to %s", setting));
+	free(where);
+}
+
 static void
 look_at_server(struct visit *v, PGconn *conn)
 {
@@ -79,13 +93,15 @@ look_at_server(struct visit *v, PGconn *conn)
 	if (!member_true(s, "may_write"))
 		find(v, WRONG, "database", xasprintf("role %s may not write to the books",
 		    member_text(s, "role")), xstrdup("use the role that tocsin init was run with, "
-		    "or grant it what tocsin-books(5) lists"));
+		    "or a login that is granted tocsin_app of 'tocsin init --roles'"));
 	if (member_true(s, "superuser"))
 		find(v, DOUBTFUL, "database", xasprintf("role %s is a superuser",
 		    member_text(s, "role")), xstrdup("give tocsin a role of its own"));
 	if (!member_true(s, "local") && !member_true(s, "ssl"))
 		find(v, DOUBTFUL, "database", xstrdup("another machine, and no TLS"),
 		    xstrdup("add sslmode=verify-full to database_url"));
+	else
+		look_at_identity(v, "database", "database_url", v->conf->database_url);
 	if (!member_true(s, "fsync") || !member_true(s, "remembers"))
 		find(v, DOUBTFUL, "database", xasprintf("%s is off: a crash may lose what was "
 		    "committed", member_true(s, "fsync") ? "synchronous_commit" : "fsync"),
@@ -182,29 +198,35 @@ static void
 look_at_measuring(struct visit *v)
 {
 	struct err err;
-	json_t *m = inspect_measuring(v->conf, &err);
-	enum level level = WELL;
+	json_t *m, *what;
+	struct str beyond = STR_INIT;
+	const char *role, *login;
+	size_t i;
 
-	if (!m) {
+	if (*v->conf->measuring_url)
+		look_at_identity(v, "measuring", "measuring_url", v->conf->measuring_url);
+	if (!(m = inspect_measuring(v->conf, &err))) {
 		find_error(v, "measuring", &err);
 		return;
 	}
-	if (member_true(m, "superuser") || json_array_size(json_object_get(m, "memberships")))
-		level = DOUBTFUL;
-	if (level == DOUBTFUL)
-		find(v, level, "measuring", xasprintf("user SQL runs as %s, %s%s",
-		    member_text(m, "role"), member_true(m, "superuser") ? "a superuser" : "a member of ",
-		    member_true(m, "superuser") ? "" : member_text(m, "memberships")),
-		    xstrdup("make a role that may only SELECT, and name it in measuring_role "
-		    "or measuring_url; a read-only transaction is no wall"));
-	else if (member_number(m, "writable"))
-		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, which may write to "
-		    "%s tables, %s among them", member_text(m, "role"), member_text(m, "writable"),
-		    member_text(m, "example")), xstrdup("make a role that may only SELECT, and name "
-		    "it in measuring_role or measuring_url; a read-only transaction is no wall"));
+	role = member_text(m, "role");
+	login = member_text(m, "login");
+	json_array_foreach(json_object_get(m, "beyond"), i, what)
+		str_printf(&beyond, "%s%s", i ? "; " : "", json_string_value(what));
+	if (!beyond.len)
+		find(v, WELL, "measuring", xasprintf("user SQL runs as %s, which may only read",
+		    role), NULL);
+	else if (!strcmp(role, login))
+		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, which %s", role,
+		    str_text(&beyond)), xstrdup("let measuring_url name a login that may only "
+		    "SELECT, such as tocsin_measure of 'tocsin init --roles'; a read-only "
+		    "transaction is no wall"));
 	else
-		find(v, WELL, "measuring", xasprintf("user SQL runs as %s, which may write nowhere",
-		    member_text(m, "role")), NULL);
+		find(v, DOUBTFUL, "measuring", xasprintf("user SQL runs as %s, but can change back "
+		    "to %s, which %s", role, login, str_text(&beyond)), xstrdup("measuring_role "
+		    "keeps out mistakes; the wall is a login of its own in measuring_url, such as "
+		    "tocsin_measure of 'tocsin init --roles'"));
+	str_done(&beyond);
 	json_decref(m);
 }
 

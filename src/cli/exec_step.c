@@ -39,10 +39,42 @@ close_the_rest(void)
 		close(fd);
 }
 
-static int
-become_command(pid_t parent, const char *shell, const char *command)
+static void
+limit(int resource, rlim_t most)
 {
-	const struct rlimit nothing = { 0, 0 };
+	struct rlimit now;
+
+	if (getrlimit(resource, &now))
+		return;
+	if (most < now.rlim_cur)
+		now.rlim_cur = most;
+	/* For good; a second later for SIGXCPU, which tells why, to come first. */
+	most += resource == RLIMIT_CPU;
+	if (most < now.rlim_max)
+		now.rlim_max = most;
+	setrlimit(resource, &now);
+}
+
+/* In the order in which io/child.c says them; 0 is none. */
+static const int resources[] = { RLIMIT_AS, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_CPU };
+
+static void
+limit_all(const char *limits)
+{
+	for (size_t i = 0; i < sizeof resources / sizeof resources[0]; i++) {
+		char *end;
+		unsigned long long most = strtoull(limits, &end, 10);
+
+		if (most)
+			limit(resources[i], (rlim_t)most);
+		limits = end + (*end == ',');
+	}
+	limit(RLIMIT_CORE, 0);
+}
+
+static int
+become_command(pid_t parent, const char *limits, const char *shell, const char *command)
+{
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)	/* it died before we asked */
@@ -50,9 +82,9 @@ become_command(pid_t parent, const char *shell, const char *command)
 	tell_watcher();
 	close_the_rest();
 	umask(077);
-	setrlimit(RLIMIT_CORE, &nothing);
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
+	limit_all(limits);
 	execl(shell, shell, "-c", command, (char *)NULL);
 	fprintf(stderr, "tocsin: cannot run %s: %s\n", shell, strerror(errno));
 	return 127;
@@ -67,8 +99,8 @@ exec_step_is(int argc, char **argv)
 int
 exec_step(int argc, char **argv)
 {
-	if (argc == 5 && !strcmp(argv[1], "__exec"))
-		return become_command((pid_t)atoi(argv[2]), argv[3], argv[4]);
+	if (argc == 6 && !strcmp(argv[1], "__exec"))
+		return become_command((pid_t)atoi(argv[2]), argv[3], argv[4], argv[5]);
 	if (argc == 3 && !strcmp(argv[1], "__watch")) {
 		watcher_live(argv[2]);
 		return 0;

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cli/print.h"
 #include "cli/read.h"
+#include "store/audit.h"
 #include "store/definition.h"
 #include "store/store.h"
 
@@ -130,7 +131,8 @@ load(struct call *call, PGconn *conn, struct model *model, struct err *err)
 	if (definition_read_all(conn, &stored, err) ||
 	    read_model(model, call, prune ? NULL : known, &stored, &warnings, err) ||
 	    definition_compare(model, &stored, prune, &changes, err) ||
-	    (changes.n && definition_apply(conn, &changes, err)) ||
+	    (changes.n && (definition_apply(conn, &changes, err) ||
+	    audit_write(conn, &changes, err))) ||
 	    definition_end(conn, !dry, err))
 		goto out;
 	if (changes.n && !dry)
@@ -175,7 +177,7 @@ const struct command cmd_load = {
 	.summary = "apply definitions, print what changes",
 	.description = "Reads definitions as 'tocsin check' does, compares them with the books, and applies\n"
 	    "the difference in one transaction: all of it or nothing. An event whose schedule is\n"
-	    "unchanged keeps its next_call, state and hold.",
+	    "unchanged keeps its next_call, state and hold. Who loaded what is recorded.",
 	.least = 1,
 	.most = ARGUMENTS_MANY,
 	.options = options,

@@ -70,6 +70,30 @@ print_history(const json_t *rows)
 	table_free(t);
 }
 
+/* "changed  2026-05-01 08:59:32Z by tocsin, ann@desk, shop.toml: operand" */
+static void
+print_changes(const json_t *rows)
+{
+	size_t i, k;
+	json_t *c, *key;
+
+	json_array_foreach(rows, i, c) {
+		const json_t *keys = json_object_get(c, "keys");
+
+		printf("  %-14s %s by %s", member_text(c, "change"), member_time(c, "at"),
+		    member_shown(c, "loaded_by"));
+		if (!member_null(c, "os_user"))
+			printf(", %s@%s", member_shown(c, "os_user"), member_shown(c, "host"));
+		if (!member_null(c, "file"))
+			printf(", %s", member_shown(c, "file"));
+		if (!strcmp(member_text(c, "change"), "changed"))
+			json_array_foreach(keys, k, key)
+				printf("%s %s", k ? "," : ":",
+				    shown_text(xstrdup(json_string_value(key))));
+		putchar('\n');
+	}
+}
+
 static void
 print_signals(const json_t *rows)
 {
@@ -141,6 +165,7 @@ print_one(const json_t *x)
 	line("version", member_text(x, "version"));
 	printf("  %-14s %s by %s\n", "loaded", member_time(x, "loaded_at"),
 	    member_shown(x, "loaded_by"));
+	print_changes(json_object_get(x, "changes"));
 	print_signals(json_object_get(x, "signals"));
 	print_deliveries(json_object_get(x, "deliveries"));
 	print_history(json_object_get(x, "history"));
@@ -175,7 +200,7 @@ run(struct call *call, struct err *err)
 }
 
 static const struct opt options[] = {
-	{ "history", 'n', "N", "how much of its history (default: 10)" },
+	{ "history", 'n', "N", "how much of its history and changes (default: 10)" },
 	{ "json", 'j', NULL, "print JSON (an array where an event shares its name)" },
 	{ NULL, 0, NULL, NULL },
 };

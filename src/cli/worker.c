@@ -10,6 +10,7 @@
 #include "engine/processes.h"
 #include "engine/serve.h"
 #include "exec/exec.h"
+#include "io/session.h"
 
 enum { QUEUE_NAME_MOST = 200, QUEUES_MOST = 64 };
 
@@ -104,6 +105,24 @@ reload_quietly(void *arg)
 	return good;
 }
 
+/* Once for all processes. */
+static void
+warn_of_strangers(const struct conf *conf)
+{
+	const char *const names[] = { "database_url", "measuring_url" };
+	const char *const urls[] = { conf->database_url, conf->measuring_url };
+
+	for (int i = 0; i < 2; i++) {
+		char *where = i && !*urls[i] ? NULL : session_unverified(urls[i]);
+
+		if (where)
+			log_warn("nobody makes sure that the database is the right server",
+			    "setting", names[i], "server", where,
+			    "advice", "add sslmode=verify-full and sslrootcert");
+		free(where);
+	}
+}
+
 static int
 run(struct call *call, struct err *err)
 {
@@ -127,6 +146,7 @@ run(struct call *call, struct err *err)
 	settings.queues = queues.at;
 	settings.n_queues = queues.n;
 	settings.one_of_many = !serves;
+	warn_of_strangers(call->conf);
 	if (!serves)
 		rc = processes_run(&processes, &serves);
 	if (serves)

@@ -46,6 +46,7 @@ struct settling {
 	VEC(struct outcome) skipped;	/* all rounds' skips, owned */
 	struct settled settled;		/* the present round's answer */
 	VEC(struct job_key) fired;
+	VEC(struct job_key) failed;	/* by us: the fence let them through */
 	VEC(struct moved) moved;
 	VEC(struct run_count) counts;
 };
@@ -84,7 +85,7 @@ forget_transaction(struct settling *s)
 		outcome_done(&s->skipped.at[i]);
 	for (size_t i = 0; i < s->moved.n; i++)
 		moved_done(&s->moved.at[i]);
-	s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
+	s->failed.n = s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
 	settled_done(&s->settled);
 	s->stage = IDLE;
 }
@@ -99,6 +100,7 @@ settling_free(struct settling *s)
 	vec_done(&s->round);
 	vec_done(&s->skipped);
 	vec_done(&s->fired);
+	vec_done(&s->failed);
 	vec_done(&s->moved);
 	vec_done(&s->counts);
 	free(s);
@@ -242,10 +244,19 @@ outcome_of(const struct settling *s, struct job_key key)
 	return NULL;
 }
 
-static void
-log_failure(const struct outcome *o)
+static bool
+has_failed(const struct settling *s, struct job_key key)
 {
-	if (o->state == JOB_FAILED)
+	for (size_t i = 0; i < s->failed.n; i++)
+		if (s->failed.at[i].run == key.run && s->failed.at[i].id == key.id)
+			return true;
+	return false;
+}
+
+static void
+log_failure(const struct settling *s, const struct outcome *o)
+{
+	if (o->state == JOB_FAILED && has_failed(s, o->key))
 		log_warn("a job failed", "cycle", log_number(o->key.run),
 		    "kind", kind_text(o->kind), "name", o->name,
 		    "reason", reason_text(o->reason), "attempt", log_number(o->attempts),
@@ -400,6 +411,8 @@ decide(struct worker *w)
 		const struct outcome *o = outcome_of(s, answer->ours.at[i]);
 
 		count(s, o->key.run, o->state == JOB_FAILED);
+		if (o->state == JOB_FAILED)
+			vec_push(&s->failed, o->key);
 	}
 	s->round.n = 0;
 	for (size_t i = 0; i < answer->candidates.n; i++) {
@@ -445,7 +458,7 @@ tell(struct worker *w, const struct ended *ended)
 	struct settling *s = w->settling;
 
 	for (size_t i = 0; i < s->batch.n; i++)
-		log_failure(&s->batch.at[i]->outcome);
+		log_failure(s, &s->batch.at[i]->outcome);
 	for (size_t i = 0; i < s->moved.n && !w->set.run_changed; i++)
 		log_signal(s, &s->moved.at[i]);
 	for (size_t i = 0; i < s->moved.n; i++)

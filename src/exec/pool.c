@@ -82,6 +82,14 @@ pool_take(struct pool *pool)
 }
 
 void
+pool_let_go(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->idle.n; i++)
+		pg_free(pool->idle.at[i].pg);
+	pool->idle.n = 0;
+}
+
+void
 pool_drop(struct pool *pool, struct pg *pg)
 {
 	pg_free(pg);

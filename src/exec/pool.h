@@ -19,5 +19,7 @@ struct pg *pool_take(struct pool *);	/* connected or not; the caller's now */
 void pool_put(struct pool *, struct pg *);
 /* Close it, even in the midst of something; nothing is called any more. */
 void pool_drop(struct pool *, struct pg *);
+/* Close those that wait: somebody else needs their descriptors. */
+void pool_let_go(struct pool *);
 
 #endif

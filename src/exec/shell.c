@@ -3,7 +3,7 @@
  * It gets its arguments as JSON on standard input and in its environment, and
  * answers on standard output.  Where no process is to be had just now, the
  * start is tried again until the soft limit has passed: that is the machine's
- * trouble, not the variable's. */
+ * trouble, not the variable's, and it is told of once, however many wait. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +11,12 @@
 #include "base/environment.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "exec/hand.h"
 #include "exec/output.h"
+#include "exec/pool.h"
 #include "io/child.h"
 #include "io/loop.h"
 
@@ -23,13 +25,34 @@ struct shell {
 	struct child *child;
 	struct timer *again;
 	span pause, deadline;
+	bool counted;		/* among those that wait for a process */
 };
 
+static unsigned waiting;	/* for a process */
+
 #define MAX_ARGUMENT (64 * 1024)	/* in the environment */
+
+/* The first that waits says why; the last, that it is over. */
+static void
+wait_for_process(struct shell *shell, const char *why)
+{
+	if (!shell->counted && waiting++ == 0)
+		log_warn("no process can be started, trying again", "error", why);
+	shell->counted = true;
+}
+
+static void
+wait_no_more(struct shell *shell)
+{
+	if (shell->counted && --waiting == 0)
+		log_info("no command waits for a process any more");
+	shell->counted = false;
+}
 
 static void
 shell_free(struct shell *shell)
 {
+	wait_no_more(shell);
 	timer_free(shell->again);
 	free(shell);
 }
@@ -99,6 +122,8 @@ start_child(struct shell *shell, struct err *err)
 		.hard = v->hard,
 		.grace = conf->grace,
 		.max_output = (size_t)conf->max_output,
+		.limits = { conf->command_memory, conf->command_file_size,
+		    conf->command_files, conf->command_processes, conf->command_cpu },
 	};
 	const char *name;
 	json_t *value;
@@ -120,9 +145,14 @@ try_start(void *arg)
 	struct exec *exec = shell->exec;
 	struct err err;
 
-	if (start_child(shell, &err) == 0)
+	if (start_child(shell, &err) == 0) {
+		wait_no_more(shell);
 		return;
+	}
 	if (err.class == ERR_TEMPFAIL && clock_monotonic() + shell->pause < shell->deadline) {
+		wait_for_process(shell, err.message);
+		/* The descriptors may be those that wait for queries. */
+		pool_let_go(exec->hands->pool);
 		timer_start(shell->again, shell->pause);
 		if (shell->pause < 4 * SECOND)
 			shell->pause *= 2;

@@ -6,8 +6,12 @@
  * takes exactly one.  Whatever comes of it is rolled back, and the connection
  * is cleaned by the pool before it serves again.
  *
+ * Where no descriptor is left for a connection the start is tried again until
+ * the soft limit has passed: that is the machine's trouble, not the variable's.
+ *
  * The judge of the limits is our own timer: a statement can change the server's
  * timeouts as it runs.  Those are for the day when nobody is here to cancel. */
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +50,11 @@ struct sql {
 	struct rows rows;
 	bool cancelled;		/* a cancel is on its way, and may arrive late */
 	bool soft_limit;
+	struct timer *again;	/* where no descriptor was left */
+	span deadline;		/* of that */
 };
+
+static void start(struct exec *, span deadline);
 
 /* Give everything back; what the connection is fit for is known here. */
 static void
@@ -60,6 +68,7 @@ sql_free(struct sql *sql, bool clean)
 		pool_drop(pool, sql->pg);
 	timer_free(sql->soft);
 	timer_free(sql->hard);
+	timer_free(sql->again);
 	params_free(sql->params);
 	rows_done(&sql->rows);
 	free(sql);
@@ -167,6 +176,36 @@ tell_result(struct sql *sql, struct exec *exec, const PGresult *r)
 	}
 }
 
+/* libpq tells it as text alone. */
+static bool
+lacks_descriptor(const struct pg_answer *answer)
+{
+	return answer->err && !*answer->sqlstate && answer->err->class == ERR_TEMPFAIL &&
+	    (strstr(answer->err->message, strerror(EMFILE)) ||
+	    strstr(answer->err->message, strerror(ENFILE)));
+}
+
+static void
+try_again(void *arg)
+{
+	struct sql *sql = arg;
+	struct exec *exec = sql->exec;
+	span deadline = sql->deadline;
+
+	sql_free(sql, false);
+	start(exec, deadline);
+}
+
+static void
+wait_for_descriptor(struct sql *sql)
+{
+	timer_stop(sql->soft);
+	timer_stop(sql->hard);
+	pool_drop(sql->exec->hands->pool, sql->pg);
+	sql->pg = NULL;
+	timer_start(sql->again, SECOND / 4);
+}
+
 static void
 answered(void *arg, const struct pg_answer *answer)
 {
@@ -175,6 +214,11 @@ answered(void *arg, const struct pg_answer *answer)
 	/* Without an SQLSTATE it was not the server that refused. */
 	bool alive = !answer->err || *answer->sqlstate;
 
+	if (lacks_descriptor(answer) && !sql->soft_limit &&
+	    clock_monotonic() + SECOND / 4 < sql->deadline) {
+		wait_for_descriptor(sql);
+		return;
+	}
 	if (sql->soft_limit)
 		exec_fail_limit(exec, false);
 	else if (sql->rows.failed)
@@ -238,7 +282,7 @@ ask(struct sql *sql, const struct binding *binding)
 }
 
 static void
-sql_start(struct exec *exec)
+start(struct exec *exec, span deadline)
 {
 	struct hands *hands = exec->hands;
 	struct binding binding = { 0 };
@@ -262,11 +306,19 @@ sql_start(struct exec *exec)
 		sql->params = params;
 		sql->soft = timer_new(hands->loop, soft_limit, sql);
 		sql->hard = timer_new(hands->loop, hard_limit, sql);
+		sql->again = timer_new(hands->loop, try_again, sql);
+		sql->deadline = deadline;
 		sql->pg = pool_take(hands->pool);
 		rows_init(&sql->rows, (size_t)hands->conf->max_value);
 		ask(sql, &binding);
 	}
 	binding_done(&binding);
+}
+
+static void
+sql_start(struct exec *exec)
+{
+	start(exec, clock_monotonic() + exec->variable->soft);
 }
 
 static void

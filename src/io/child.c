@@ -160,7 +160,7 @@ sweep_adopted(const struct process *p)
 	if (p->born < adopting || is_somebody_elses(p->pid))
 		return;
 	if (p->dead) {
-		waitpid(p->pid, NULL, WNOHANG);
+		process_bury(p->pid);
 		return;
 	}
 	process_mark(p->pid, mark);
@@ -280,7 +280,7 @@ sweep(void *arg)
 
 	while ((gone = take_gone())) {
 		watcher_forget(gone->pid);
-		waitpid(gone->pid, NULL, WNOHANG);
+		process_bury(gone->pid);
 		tell_end(gone);			/* may start another */
 		child_free(gone);
 	}
@@ -440,10 +440,13 @@ static bool
 note_exit(struct child *child)
 {
 	siginfo_t info = { 0 };
+	int rc;
 
 	/* WNOWAIT: it stays a zombie, to keep the group's id ours. */
-	if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
-	    info.si_pid == 0)
+	do
+		rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	while (rc && errno == EINTR);
+	if (rc || info.si_pid == 0)
 		return false;
 	child->exited = true;
 	child->end.status = info.si_code == CLD_EXITED ? info.si_status : -1;
@@ -559,11 +562,15 @@ spawn(const struct child_settings *settings, const char *mark, const int fds[3],
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t every, none;
-	char parent[24], *argv[] = { (char *)"tocsin", (char *)"__exec", parent,
-		(char *)settings->shell, (char *)settings->command, NULL };
+	const struct child_limits *l = &settings->limits;
+	char parent[24], limits[128], *argv[] = { (char *)"tocsin", (char *)"__exec", parent,
+		limits, (char *)settings->shell, (char *)settings->command, NULL };
 	int rc;
 
 	snprintf(parent, sizeof parent, "%d", (int)getpid());
+	snprintf(limits, sizeof limits, "%lld,%lld,%lld,%lld,%lld", (long long)l->memory,
+	    (long long)l->file_size, (long long)l->files, (long long)l->processes,
+	    (long long)((l->cpu + SECOND - 1) / SECOND));
 	for (size_t i = 0; settings->environment && settings->environment[i]; i++)
 		vec_push(&environment, (char *)settings->environment[i]);
 	vec_push(&environment, (char *)mark);

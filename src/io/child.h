@@ -18,11 +18,19 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/clock.h"
 
 struct child;
 struct err;
 struct loop;
+
+/* Of each process of the command, as setrlimit(2) has them; 0: none of ours. */
+struct child_limits {
+	int64_t memory, file_size;	/* bytes: AS, FSIZE */
+	int64_t files, processes;	/* NOFILE, NPROC: the latter of the user */
+	span cpu;			/* CPU, in whole seconds */
+};
 
 struct child_settings {
 	const char *shell;		/* "/bin/sh"; runs "shell -c command" */
@@ -34,6 +42,7 @@ struct child_settings {
 	span soft, hard;		/* 0: no such limit */
 	span grace;
 	size_t max_output;		/* of standard output; more is a failure */
+	struct child_limits limits;
 };
 
 /* Of standard error only the end is kept; more than this is a failure too. */

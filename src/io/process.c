@@ -5,10 +5,12 @@
  * the last ')'. */
 #include "io/process.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +22,9 @@ slurp(int dir, const char *path, char *buf, size_t room)
 
 	if (fd < 0)
 		return -1;
-	n = read(fd, buf, room - 1);
+	do
+		n = read(fd, buf, room - 1);
+	while (n < 0 && errno == EINTR);
 	close(fd);
 	buf[n > 0 ? n : 0] = '\0';
 	return n;
@@ -80,7 +84,7 @@ process_mark(pid_t pid, char mark[PROCESS_MARK_MAX])
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return mark;
 	/* An environment may be megabytes: never hold it, walk through it. */
-	while ((n = read(fd, chunk, sizeof chunk)) > 0)
+	while ((n = read(fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR))
 		for (ssize_t i = 0; i < n; i++) {
 			char c = chunk[i];
 
@@ -101,6 +105,17 @@ out:
 	mark[len] = '\0';
 	close(fd);
 	return mark;
+}
+
+bool
+process_bury(pid_t pid)
+{
+	pid_t rc;
+
+	do
+		rc = waitpid(pid, NULL, WNOHANG);
+	while (rc < 0 && errno == EINTR);
+	return rc != 0;		/* an error: there is no such child any more */
 }
 
 int64_t

@@ -25,6 +25,9 @@ int process_each(void (*show)(void *arg, const struct process *), void *arg);
  * has written over it, or is not ours to read).  Returns BUF. */
 const char *process_mark(pid_t, char buf[PROCESS_MARK_MAX]);
 
+/* Take the exit of a child that has ended; false: it has not. */
+bool process_bury(pid_t);
+
 int64_t process_ticks(void);		/* now */
 
 #endif

@@ -159,6 +159,48 @@ session_host(const struct pg_settings *set)
 	return name;
 }
 
+/* The value of KEY in what was given, else in libpq's defaults; NULL or a value
+ * that is not empty. */
+static const char *
+option(const PQconninfoOption *given, const PQconninfoOption *defaults, const char *key)
+{
+	for (; given && given->keyword; given++)
+		if (!strcmp(given->keyword, key) && given->val && *given->val)
+			return given->val;
+	return defaults ? option(defaults, NULL, key) : NULL;
+}
+
+/* Every one of "a,b" is this machine: a socket, the loopback. */
+static bool
+is_here(const char *hosts)
+{
+	for (size_t n; *hosts; hosts += n + (hosts[n] == ',')) {
+		n = strcspn(hosts, ",");
+		if (n && *hosts != '/' && *hosts != '@' && strncmp(hosts, "127.", 4) &&
+		    !(n == 9 && !strncmp(hosts, "localhost", n)) &&
+		    !(n == 3 && !strncmp(hosts, "::1", n)))
+			return false;
+	}
+	return true;
+}
+
+char *
+session_unverified(const char *conninfo)
+{
+	PQconninfoOption *given = PQconninfoParse(conninfo, NULL), *defaults = PQconndefaults();
+	const char *mode = option(given, defaults, "sslmode"),
+	    *hosts = option(given, defaults, "hostaddr");
+	char *text = NULL;
+
+	if (!hosts)
+		hosts = option(given, defaults, "host");
+	if (hosts && !is_here(hosts) && (!mode || strcmp(mode, "verify-full")))
+		text = xasprintf("%s, sslmode=%s", hosts, mode ? mode : "prefer");
+	PQconninfoFree(given);
+	PQconninfoFree(defaults);
+	return text;
+}
+
 static char *
 one_line(const char *message)
 {
@@ -178,10 +220,14 @@ static bool
 is_conninfo(const char *text)
 {
 	PQconninfoOption *options;
+	char *why = NULL;
 
 	if (!strchr(text, '=') && !strstr(text, "://"))
 		return true;		/* the name of a database */
-	options = PQconninfoParse(text, NULL);
+	options = PQconninfoParse(text, &why);
+	if (!options && !why)
+		mem_end();
+	PQfreemem(why);
 	PQconninfoFree(options);
 	return options != NULL;
 }
@@ -305,12 +351,13 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	PGconn *conn;
 
 	session_copy(&set, settings);
-	conn = start(&set, NULL, true);
-	if (conn && set.answer_timeout)
+	if (!(conn = start(&set, NULL, true)))
+		mem_end();		/* the one reason there is */
+	if (set.answer_timeout)
 		limit_answers(conn, set.statement_timeout + set.answer_timeout);
-	if (conn && (PQstatus(conn) != CONNECTION_OK ?
+	if (PQstatus(conn) != CONNECTION_OK ?
 	    session_fail(conn, "cannot connect to PostgreSQL", err) :
-	    session_check(conn, &set, err))) {
+	    session_check(conn, &set, err)) {
 		if (!is_conninfo(set.conninfo))
 			err->class = ERR_CONFIG;
 		PQfinish(conn);
@@ -347,11 +394,11 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	text = one_line(primary ? primary : PQerrorMessage(conn));
 	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	/* 42501, 25006: it refuses us; 40: others were in the way; 53, 57P: it has
-	 * no room, or goes down. */
-	err_class(err, PQstatus(conn) == CONNECTION_BAD || (state && (!strcmp(state, "42501") ||
-	    !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
-	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3))) ? ERR_TEMPFAIL : ERR_GIVEN,
+	/* None: libpq has trouble of its own; 42501, 25006: it refuses us; 40:
+	 * others were in the way; 53, 57P: it has no room, or goes down. */
+	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
+	    !strcmp(state, "42501") || !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
 	    "PostgreSQL: %s", text);
 	free(text);
 	PQclear(r);

@@ -27,4 +27,9 @@ int session_fail(PGconn *conn, const char *what, struct err *);
  * hosts, an address, a socket's directory are left to it.  The caller frees. */
 char *session_host(const struct pg_settings *);
 
+/* Does CONNINFO lead to another machine without making sure that it is the right
+ * one?  Then a text as "db.example.com, sslmode=prefer", which the caller frees;
+ * else NULL.  What libpq's environment says counts too. */
+char *session_unverified(const char *conninfo);
+
 #endif

@@ -72,7 +72,7 @@ tls_new(const char *host, const char *ca_file, bool insecure, struct err *err)
 	ERR_clear_error();
 	tls->context = SSL_CTX_new(TLS_client_method());
 	if (!tls->context)
-		abort();
+		mem_end();
 	SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
 	/* Then writing never waits for reading. */
 	SSL_CTX_set_options(tls->context, SSL_OP_NO_RENEGOTIATION);
@@ -84,7 +84,7 @@ tls_new(const char *host, const char *ca_file, bool insecure, struct err *err)
 	tls->in = BIO_new(BIO_s_mem());
 	tls->out = BIO_new(BIO_s_mem());
 	if (!tls->ssl || !tls->in || !tls->out)
-		abort();
+		mem_end();
 	BIO_set_mem_eof_return(tls->in, -1);	/* empty is "not yet", not the end */
 	BIO_set_mem_eof_return(tls->out, -1);
 	SSL_set_bio(tls->ssl, tls->in, tls->out);
@@ -111,7 +111,7 @@ void
 tls_feed(struct tls *tls, const void *data, size_t n)
 {
 	if (BIO_write(tls->in, data, (int)n) != (int)n)
-		abort();	/* out of memory */
+		mem_end();
 }
 
 int

@@ -75,10 +75,16 @@ say(char sign, pid_t group)
 {
 	char line[24];
 	int n = snprintf(line, sizeof line, "%c%d\n", sign, (int)group);
+	ssize_t written;
 
+	if (!watcher.pid)
+		return;
+	do
+		written = write(watcher.fd, line, (size_t)n);
+	while (written < 0 && errno == EINTR);
 	/* A watcher that does not listen any more is no use: have another.
 	 * Its death comes back as a SIGCHLD. */
-	if (watcher.pid && write(watcher.fd, line, (size_t)n) != n)
+	if (written != n)
 		kill(watcher.pid, SIGKILL);
 }
 
@@ -97,7 +103,7 @@ watcher_forget(pid_t group)
 bool
 watcher_died(void)
 {
-	if (!watcher.pid || waitpid(watcher.pid, NULL, WNOHANG) == 0)
+	if (!watcher.pid || !process_bury(watcher.pid))
 		return false;
 	close(watcher.fd);
 	watcher.pid = 0;

@@ -31,6 +31,8 @@ command_start(struct attempt *attempt, const struct react_task *task)
 		.hard = task->reaction->time_limit + conf->grace,
 		.grace = conf->grace,
 		.max_output = (size_t)conf->max_output,
+		.limits = { conf->command_memory, conf->command_file_size,
+		    conf->command_files, conf->command_processes, conf->command_cpu },
 	};
 	struct err err;
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "io/pg.h"
@@ -198,7 +199,8 @@ delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error,
     span backoff)
 {
 	char id[24], fence[16], attempts[16], wait[32];
-	const char *params[] = { id, fence, error, attempts, wait };
+	char *safe = error ? log_redact(error) : NULL;
+	const char *params[] = { id, fence, safe, attempts, wait };
 
 	snprintf(id, sizeof id, "%" PRId64, d->id);
 	snprintf(fence, sizeof fence, "%d", d->fence);
@@ -212,6 +214,7 @@ delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error,
 	    " due_at = case when $3::text is null then due_at else " BACKED_OFF " end,"
 	    " resend_at = case when $3::text is null then resend_at else " BACKED_OFF " end"
 	    " where id = $1 and fence = $2::integer and state = 'sending'", 5, params);
+	free(safe);
 }
 
 /* --- the sweep --- */

@@ -101,8 +101,54 @@ inspect_server(PGconn *conn, struct err *err)
 	    "'most_sessions', current_setting('max_connections')::int,"
 	    "'deadlocks', (select deadlocks from pg_stat_database where datname = current_database()),"
 	    "'may_write', to_regclass('tocsin.job') is null or"
-	    " has_table_privilege('tocsin.job', 'insert, update, delete'))", err);
+	    " has_table_privilege('tocsin.job', 'insert') and"
+	    " has_table_privilege('tocsin.job', 'update'))", err);
 }
+
+/* A role can become every role that it is a member of, whether it inherits or
+ * not; and a session with SET ROLE the login that it came from.  A privilege is
+ * named with how many things it reaches, and one of them. */
+static const char beyond_select[] =
+    "with r as (select * from pg_roles where pg_has_role(session_user, oid, 'member')),"
+    " s as (select n.oid, n.nspname as name from pg_namespace n"
+    "  where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'),"
+    " c as (select c.oid, c.relkind, c.oid::regclass::text as name from pg_class c"
+    "  join s on s.oid = c.relnamespace),"
+    " mine as (select * from r where not exists (select from r where rolsuper)),"
+    " found (n, what, name) as ("
+    " select 1, 'is a superuser', null from r where rolsuper and rolname = session_user"
+    "  and session_user = current_user"
+    " union all select 2, 'can become a superuser', rolname from r where rolsuper"
+    "  and rolname <> current_user"
+    " union all select 3, 'has the attribute', a.name from mine, lateral (values"
+    "  (rolcreatedb, 'createdb'), (rolcreaterole, 'createrole'),"
+    "  (rolreplication, 'replication'), (rolbypassrls, 'bypassrls')) a (has, name) where a.has"
+    " union all select 4, 'is a member of', rolname from mine where rolname in"
+    "  ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program',"
+    "  'pg_signal_backend', 'pg_write_all_data', 'pg_read_all_data', 'pg_checkpoint',"
+    "  'pg_create_subscription', 'pg_maintain', 'tocsin_owner', 'tocsin_app')"
+    " union all select 5, 'may create in database', current_database() from mine"
+    "  where has_database_privilege(mine.oid, current_database(), 'create')"
+    " union all select 6, 'may create in schema', s.name from s"
+    "  where exists (select from mine where has_schema_privilege(mine.oid, s.oid, 'create'))"
+    " union all select 7, 'may write to table', c.name from c where c.relkind in ('r', 'p', 'v', 'f')"
+    "  and exists (select from mine where has_schema_privilege(mine.oid,"
+    "   (select relnamespace from pg_class k where k.oid = c.oid), 'usage')"
+    "   and (has_table_privilege(mine.oid, c.oid, 'insert, update, delete, truncate')"
+    "   or has_any_column_privilege(mine.oid, c.oid, 'insert, update')))"
+    " union all select 8, 'may draw from sequence', c.name from c where exists (select from mine"
+    "  where case when c.relkind = 'S' then"
+    "   has_sequence_privilege(mine.oid, c.oid, 'usage, update') end)"
+    " union all select 9, 'may call, as its owner, function', p.oid::regprocedure::text"
+    "  from pg_proc p join s on s.oid = p.pronamespace where p.prosecdef"
+    "  and exists (select from mine where p.proowner <> mine.oid"
+    "   and has_schema_privilege(mine.oid, s.oid, 'usage')"
+    "   and has_function_privilege(mine.oid, p.oid, 'execute'))"
+    ") select jsonb_build_object('role', current_user, 'login', session_user,"
+    " 'beyond', (select coalesce(jsonb_agg(t order by n), '[]') from (select n,"
+    "  what || coalesce(' ' || min(name), '') || case when count(*) > 1"
+    "   then format(' and %s more', count(*) - 1) else '' end as t"
+    "  from found group by n, what) f))";
 
 json_t *
 inspect_measuring(const struct conf *conf, struct err *err)
@@ -117,19 +163,7 @@ inspect_measuring(const struct conf *conf, struct err *err)
 
 	if (!conn)
 		return NULL;
-	json = ask(conn,
-	    "with writable as (select c.oid::regclass::text as name from pg_class c"
-	    "  join pg_namespace n on n.oid = c.relnamespace"
-	    "  where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
-	    "  and has_table_privilege(c.oid, 'insert, update, delete, truncate'))"
-	    "select jsonb_build_object('role', current_user,"
-	    "'superuser', (select rolsuper from pg_roles where rolname = current_user),"
-	    "'memberships', (select coalesce(jsonb_agg(rolname order by rolname), '[]') from pg_roles"
-	    "  where rolname in ('pg_read_server_files', 'pg_write_server_files',"
-	    "  'pg_execute_server_program', 'pg_signal_backend', 'pg_write_all_data')"
-	    "  and pg_has_role(oid, 'member')),"
-	    "'writable', (select count(*) from writable),"
-	    "'example', (select min(name) from writable))", err);
+	json = ask(conn, beyond_select, err);
 	PQfinish(conn);
 	return json;
 }

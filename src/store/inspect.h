@@ -29,8 +29,8 @@ json_t *inspect_invariant(PGconn *, const struct invariant *, int64_t since, str
 /* The server and what our role is there: version, standby, local, ssl, superuser,
  * may_write, fsync, now, and what else doctor.c reads. */
 json_t *inspect_server(PGconn *, struct err *);
-/* As what user SQL runs, and what it could do beyond SELECT: role, superuser,
- * memberships, writable (a number), example. */
+/* As what user SQL runs, and what it could do beyond SELECT: role, login, beyond
+ * (texts as "may write to table ledger and 2 more"). */
 json_t *inspect_measuring(const struct conf *, struct err *);
 /* The names of the queues that current variables ask for. */
 json_t *inspect_queues(PGconn *, struct err *);

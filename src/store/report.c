@@ -192,7 +192,17 @@ is_no_event(PGconn *conn, const char *name, struct err *err)
 
 #define VERSION_JSON \
 	"'definition', v.body, 'version', v.id, 'hash', v.hash," \
-	" 'loaded_at', v.loaded_at, 'loaded_by', v.loaded_by"
+	" 'loaded_at', v.loaded_at, 'loaded_by', v.loaded_by," \
+	" 'changes', coalesce((select jsonb_agg(jsonb_build_object('at', a.at," \
+	"  'change', a.change, 'loaded_by', a.loaded_by, 'os_user', a.os_user, 'host', a.host," \
+	"  'address', a.address, 'file', a.file, 'hash', a.hash, 'definition', a.body, 'keys'," \
+	"  (select coalesce(jsonb_agg(k order by k), '[]') from jsonb_object_keys(" \
+	"   coalesce(p.body, '{}') || coalesce(a.body, '{}')) k" \
+	"   where p.body -> k is distinct from a.body -> k)) order by a.id desc)" \
+	" from (select * from tocsin.audit a where a.kind = v.kind and a.name = v.name" \
+	"  order by a.id desc limit $2) a left join lateral (select p.body from tocsin.audit p" \
+	"  where p.kind = a.kind and p.name = a.name and p.id < a.id" \
+	"  order by p.id desc limit 1) p on true), '[]')"
 #define HISTORY_JSON(kind) \
 	"'history', coalesce((select jsonb_agg(jsonb_build_object('cycle', h.run_id," \
 	" 'at', h.at, 'value', h.value, 'truth', h.truth) order by h.at desc)" \

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/log.h"
 #include "io/pg.h"
 #include "store/array.h"
 #include "store/row.h"
@@ -208,13 +209,15 @@ settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, boo
 		say_guard(pg);
 	for (size_t i = 0; i < n; i++) {
 		const struct outcome *o = &outcomes[i];
+		char *error = o->error ? log_redact(o->error) : NULL;
 
 		array_int(&a[0], o->key.run);
 		array_int(&a[1], o->key.id);
 		array_int(&a[2], o->fence);
 		array_text(&a[3], job_state_text(o->state));
 		array_text(&a[4], reason_text(o->reason));
-		array_text(&a[5], o->error);
+		array_text(&a[5], error);
+		free(error);
 		array_text(&a[6], o->value);
 		array_bool(&a[7], truth_bool(o->truth));
 		array_text(&a[8], o->note);

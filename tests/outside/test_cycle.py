@@ -114,6 +114,7 @@ def test_a_variable_of_sql_runs_once_in_a_cycle(cycles):
         "select calls from pg_stat_user_functions where funcname = 'counted'") == 1
 
 
+@pytest.mark.fault("F-D01")
 def test_three_runaways_fail_within_their_limits_and_nothing_else_does(cycles, tmp_path):
     cycles.load("""
         [variables.sleeps]
@@ -159,6 +160,7 @@ def test_three_runaways_fail_within_their_limits_and_nothing_else_does(cycles, t
         " and query like '%%pg_sleep(60)%%' and pid <> pg_backend_pid()"))
 
 
+@pytest.mark.fault("F-E17")
 def test_nothing_due_is_done_at_once(cycles):
     assert "DONE, 0 jobs" in cycles.run().stdout
     assert cycles.state() == "DONE"
@@ -335,6 +337,7 @@ def test_jobs_without_anything_upstream_are_fired_at_the_start(cycles):
 # Snapshot
 
 
+@pytest.mark.fault("F-E06")
 def test_a_run_uses_the_definitions_that_it_was_planned_with(cycles, tmp_path):
     gate = tmp_path / "gate"
     text = """
@@ -364,6 +367,7 @@ def test_a_run_uses_the_definitions_that_it_was_planned_with(cycles, tmp_path):
                          " where run_id = %s", cycles.last()) == "not e"
 
 
+@pytest.mark.fault("F-E06")
 def test_removing_definitions_leaves_an_open_run_alone(cycles, tmp_path):
     gate = tmp_path / "gate"
     cycles.load(f"""
@@ -392,6 +396,11 @@ def test_removing_definitions_leaves_an_open_run_alone(cycles, tmp_path):
     assert cycles.signals()["stays"] == "raise"
     assert cycles.db.all("select name from tocsin.event") == ["stays"]
     assert cycles.db.all("select name from tocsin.variable") == ["other"]
+    # the next one has what bears the new names
+    cycles.due_again()
+    cycles.run()
+    assert cycles.jobs() == {"other": "done", "f": "done", "event stays": "done"}
+    assert cycles.signals() == {"stays": "continue_raising"}
 
 
 def test_a_schedule_changed_during_a_run_is_left_alone_by_it(cycles, tmp_path):

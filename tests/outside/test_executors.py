@@ -7,6 +7,7 @@ that what was computed comes into the books as it is.
 
 import json
 import os
+import re
 import resource
 import subprocess
 import time
@@ -157,6 +158,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.fault("F-E10")
 def test_a_query_gives_the_value_that_its_types_say(db, measure):
     outcomes = measure(*({"sql": sql} for sql, _ in VALUES))
     for (sql, value), outcome in zip(VALUES, outcomes):
@@ -164,12 +166,14 @@ def test_a_query_gives_the_value_that_its_types_say(db, measure):
         assert exactly(outcome["value"]) == exactly(value), sql
 
 
+@pytest.mark.fault("F-E09", "F-E10")
 def test_what_is_no_value_fails_and_says_why(db, measure):
     outcomes = measure(*({"sql": sql} for sql, _ in ERRORS))
     for (sql, error), outcome in zip(ERRORS, outcomes):
         assert outcome["reason"] == "error" and error in outcome["error"], (sql, outcome)
 
 
+@pytest.mark.fault("F-E11")
 def test_text_of_another_encoding_fails(db, measure):
     db.run("create database ascii_" + db.name + " encoding sql_ascii locale 'C' template template0")
     try:
@@ -201,6 +205,7 @@ def test_an_argument_has_its_own_type(db, measure):
         assert exactly(outcome["value"]) == exactly({"t": name, "v": x}), outcome
 
 
+@pytest.mark.fault("F-E12")
 def test_an_argument_is_never_read_as_sql(db, measure):
     db.run("create table victim as select 1 as a")
     outcomes = measure(*({"sql": "select :x as x, /* :x */ ':x' as y, :x::text as z", "args": {"x": x}}
@@ -397,6 +402,7 @@ def test_a_measuring_role_is_a_wall(db, measure):
     assert "permission denied for table secret" in outcomes[1]["error"]
 
 
+@pytest.mark.fault("F-E14")
 def test_a_huge_result_is_cut(db, measure):
     [small, _] = measure({"sql": "select 1"}, {"sql": "select repeat('x', 1000000)"})
     outcomes = measure(
@@ -491,6 +497,7 @@ def test_a_command_has_its_limits(measure):
         ("timeout", "soft time limit (1s) exceeded")]
 
 
+@pytest.mark.fault("F-E13")
 def test_arguments_come_on_standard_input_and_in_the_environment(measure):
     args = {"days": 30, "name": "it's; rm -rf $HOME `id`\n", "deep": {"a": [1, 2.5]}, "no": None,
             "long": "x" * 70000}
@@ -502,11 +509,67 @@ def test_arguments_come_on_standard_input_and_in_the_environment(measure):
     assert measure.value({"shell": 'echo "${TOCSIN_ARG_LONG-unset}"', "args": args}) == "unset"
 
 
+@pytest.mark.fault("F-F10")
 def test_a_command_does_not_see_our_environment(measure):
     names = "env | cut -d= -f1 | grep -v -e ^PWD -e ^OLDPWD -e ^SHLVL -e ^_ | sort"
     env = {"PGPASSWORD": "canary", "LANG": "C.UTF-8", "TZ": "UTC", "WANTED": "1", "TOCSIN_QUEUE": "q"}
     assert measure.value({"shell": names}, env=env) == "HOME\nLANG\nPATH\nTOCSIN_JOB\nTZ"
     assert measure.value({"shell": "echo $WANTED"}, env=env, options=("-s", "pass_environment=WANTED")) == 1
+
+
+def limits(text):
+    """/proc/self/limits as name -> (soft, hard)"""
+    return {m[1]: (m[2], m[3])
+            for m in re.finditer(r"^(Max [a-z ]+?) {2,}(\w+) +(\w+)", text, re.M)}
+
+
+def test_a_command_has_no_more_than_its_limits(measure):
+    look = {"shell": "umask; cat /proc/self/limits"}
+    mask, _, text = measure.value(look).partition("\n")
+    assert mask == "0077"
+    usual = limits(text)
+    assert usual["Max core file size"] == ("0", "0")
+    assert usual["Max file size"] == (str(1 << 30),) * 2
+    assert int(usual["Max open files"][1]) <= 1024
+    ours = limits(measure.value({"shell": "cat /proc/self/limits"}, options=(
+        "-s", "command_memory=2GiB", "-s", "command_file_size=0", "-s", "command_files=33",
+        "-s", "command_processes=4321", "-s", "command_cpu=5s")))
+    assert ours["Max address space"] == (str(2 << 30),) * 2
+    assert ours["Max file size"] == limits(Path("/proc/self/limits").read_text())["Max file size"]
+    assert ours["Max open files"] == ("33", "33")
+    assert ours["Max processes"] == ("4321", "4321")
+    assert ours["Max cpu time"] == ("5", "6")
+
+
+def test_a_command_that_takes_more_than_it_may_fails(measure):
+    outcomes = measure(
+        {"shell": "head -c 200000 /dev/zero > large"},
+        {"shell": "ulimit -f unlimited"},
+        {"shell": "ulimit -c unlimited"},
+        {"shell": "while :; do :; done"},
+        options=("-s", "command_file_size=100KiB", "-s", "command_cpu=1s"))
+    assert outcomes[0]["reason"] in ("exit", "signal"), outcomes
+    assert (measure.directory / "large").stat().st_size <= 100 * 1024
+    assert [o["reason"] for o in outcomes[1:3]] == ["exit", "exit"]
+    assert outcomes[3]["reason"] == "signal" and outcomes[3]["error"].startswith("signal 24"), outcomes
+
+
+def test_a_command_inherits_three_descriptors(measure):
+    """Of a worker that has many, and several commands at once."""
+    outcomes = measure(*[{"shell": "ls -l /proc/self/fd | sed 's/.* \\([0-9]* -> .*\\)/\\1/'"}] * 4,
+                       options=("-j", "4"))
+    for outcome in outcomes:
+        open_now = dict(line.split(" -> ") for line in outcome["value"].splitlines()[1:])
+        # ls itself has its directory open
+        assert set(open_now) - {"3"} == {"0", "1", "2"}, outcome
+        assert "/proc/" in open_now["3"], outcome
+        assert all(open_now[fd].startswith("pipe:") for fd in "12"), outcome
+
+
+def test_a_command_is_in_a_session_of_its_own_and_has_no_terminal(measure):
+    pid, group, session, tty = measure.value(
+        {"shell": "ps -o pid=,pgid=,sess=,tty= -p $$"}).split()
+    assert pid == group == session and tty == "?"
 
 
 def test_a_start_that_finds_no_descriptor_waits_for_one(measure):
@@ -552,6 +615,7 @@ def as_jsonb(value):
 
 
 @pytest.mark.both_transports
+@pytest.mark.fault("F-E09", "F-E10", "F-E11")
 def test_what_was_computed_comes_into_the_books_as_it_is(cycles):
     """All values and all failures in one cycle."""
     bodies = [("sql", sql, value, None, None) for sql, value in VALUES]

@@ -8,7 +8,7 @@ import pytest
 
 from harness import wait_for
 
-TABLES = ["delivery", "event", "evidence", "history", "installation", "job", "migration",
+TABLES = ["audit", "delivery", "event", "evidence", "history", "installation", "job", "migration",
           "reaction", "run", "signal", "variable", "version"]
 VIEWS = ["cdr_control_variable", "cdr_evaluation_cycle", "cdr_evidence", "cdr_history",
          "cdr_system_event"]

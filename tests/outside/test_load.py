@@ -3,6 +3,8 @@ whatever did not change goes on as it was."""
 
 import hashlib
 import json
+import os
+import pwd
 import re
 import time
 
@@ -139,6 +141,7 @@ def test_what_nothing_uses_is_a_warning(books, tocsin, tmp_path):
     ('[evidences.high', "6:16", ""),
     ('[variables.x]\nshell = "true"', "6:1", "variables.x"),
 ])
+@pytest.mark.fault("F-E04")
 def test_one_bad_object_and_nothing_is_applied(books, tocsin, tmp_path, bad, place, message):
     path = definitions(tmp_path, f"""\
 [variables.x]
@@ -315,6 +318,7 @@ def test_a_file_that_is_not_there_is_named(books, tocsin, tmp_path):
     assert r.stderr.startswith("empty: there is no *.toml below this directory\n"), r
 
 
+@pytest.mark.fault("F-E06")
 def test_an_object_in_two_files_is_refused(books, tocsin, tmp_path):
     a = definitions(tmp_path, 'variables.x.sql = "select 1"', "a.toml")
     b = definitions(tmp_path, 'variables.x.sql = "select 2"', "b.toml")
@@ -373,6 +377,47 @@ def test_versions_are_kept_and_tell_who_and_when(books, tocsin, tmp_path):
     definitions(tmp_path, BASE)
     tocsin("load", path)
     assert books.one("select count(*) from tocsin.version where name = 'x'") == 3
+
+
+def test_who_loaded_what_is_told(books, tocsin, tmp_path):
+    """Also what is gone; and what does not get through is not in it."""
+    path = definitions(tmp_path, BASE)
+    tocsin("load", path)
+    tocsin("load", path)
+    tocsin("load", "--dry-run", definitions(tmp_path, BASE.replace("select 7", "select 9")))
+    tocsin("load", definitions(tmp_path, BASE.replace("select 7", "select"), "broken.toml"),
+           definitions(tmp_path, BASE, "again.toml"), status=1)
+    books.run(f"create role loader_{books.name} superuser login")
+    try:
+        tocsin("load", definitions(tmp_path, BASE.replace("select 7", "select 8"), "new.toml"),
+               env={"PGUSER": f"loader_{books.name}"})
+    finally:
+        books.run(f"reassign owned by loader_{books.name} to postgres; drop role loader_{books.name}")
+    definitions(tmp_path, '[variables.y]\nsql = "select 1"', "few.toml")
+    tocsin("load", "--prune", tmp_path / "few.toml")
+    user, host = pwd.getpwuid(os.getuid()).pw_name, os.uname().nodename
+    rows = books.all("""select change, loaded_by, os_user, host, address, file, body->>'sql',
+                        at > now() - interval '1 min'
+                        from tocsin.audit where kind = 'variable' and name = 'x' order by id""")
+    assert rows == [
+        ("added", "postgres", user, host, None, str(path), "select 7", True),
+        ("changed", f"loader_{books.name}", user, host, None, str(tmp_path / "new.toml"), "select 8", True),
+        ("removed", "postgres", user, host, None, None, None, True)]
+    # one instant for all of a load; and each row has the hash of its version
+    assert books.one("select count(distinct at) from tocsin.audit") == 3
+    assert books.all("select a.id from tocsin.audit a left join tocsin.version v using (kind, name, hash)"
+                     " where v.id is null and a.change <> 'removed'") == []
+
+
+def test_what_was_loaded_before_there_was_an_audit_is_in_it(books, tocsin, tmp_path):
+    tocsin("load", definitions(tmp_path, BASE))
+    tocsin("load", definitions(tmp_path, BASE.replace("select 7", "select 8")))
+    told = books.all("select at, loaded_by, kind, name, change, hash, body from tocsin.audit order by id")
+    books.run("drop table tocsin.audit;"
+              "delete from tocsin.migration where name = 'audit'")
+    assert books.one("select max(version) from tocsin.migration") < tocsin("init", "--json").json()["schema"]
+    assert books.all("select at, loaded_by, kind, name, change, hash, body"
+                     " from tocsin.audit order by id") == told
 
 
 def test_the_order_of_keys_and_comments_are_no_change(books, tocsin, tmp_path):

@@ -275,7 +275,11 @@ def test_a_shorter_clock_counts_at_once(cycles, broker, reloading, tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.fault("F-F11")
 def test_a_broken_file_leaves_the_old_settings(cycles, reloading, n):
+    """And with them the work goes on."""
+    cycles.load('[variables]\nv.sql = "select 1"\n[evidences]\ne.definition = "v == 1"\n'
+                '[events]\nring.definition = "e"\n')
     worker, change = reloading(n, CLOCKS + 'log_level = "info"\n')
     lines = len(worker.stderr.splitlines())
     change(CLOCKS + "log_level = \"warn\"\nlease = ")
@@ -285,6 +289,8 @@ def test_a_broken_file_leaves_the_old_settings(cycles, reloading, n):
     change(CLOCKS + 'lesae = "5s"\n')
     counted(worker, "the settings are wrong, the old ones stay", 2)
     assert "there is no setting 'lesae'; did you mean 'lease'?" in worker.stderr
+    cycles.tocsin("cycle", "--wait", env={**QUICK, "TOCSIN_CONFIG": "/dev/null"})
+    assert cycles.signals() == {"ring": "raise"}
     # a good one after all; only info says so, so the level stayed
     change(CLOCKS + 'log_level = "info"\n')
     counted(worker, "settings are read again\" changed=none", n)

@@ -154,6 +154,7 @@ def test_every_reaction_to_an_event_is_done_once(lever):
     assert len(lever.lines()) == 20
 
 
+@pytest.mark.fault("F-E13")
 def test_what_is_measured_never_becomes_a_command(lever, tmp_path):
     hostile = """x'; touch pwned; "$(touch pwned)" `touch pwned` \n touch pwned & | \\"""
     lever.db.run("create table data (data text)")
