@@ -16,6 +16,12 @@
 #define OPEN_RUNS \
 	"r.kind = 'cycle' and r.state in ('CREATED', 'STARTED', 'ERRORED')" \
 	" and ($1::bigint = 0 or r.id = $1)"
+/* The jobs of open runs are named as such, and not joined with their runs: then
+ * nothing but the key can lead to them, whatever statistics say of how few of all
+ * jobs are running. */
+#define OF_OPEN_RUNS \
+	"j.run_id = any (array(select r.id from tocsin.run r where " OPEN_RUNS "))"
+#define OF_STANDING "j.run_id = any (array(select id from standing))"
 #define STANDING \
 	"with standing as materialized (select r.id from tocsin.run r where " OPEN_RUNS \
 	" and not exists (select from tocsin.job k where k.run_id = r.id" \
@@ -25,20 +31,19 @@
 	"j.state = 'queued' and coalesce(j.resend_at, j.queued_at + $2::interval) <= now()"
 
 static const char look[] = STANDING
-    " select distinct j.queue from standing s join tocsin.job j on j.run_id = s.id"
-    " where " MAY_BE_LOST;
+    " select distinct j.queue from tocsin.job j where " OF_STANDING " and " MAY_BE_LOST;
 
 /* Where as many messages wait as the run has jobs queued, none is lost: nobody
  * takes them. */
 static const char send_lost[] = STANDING
     ", short as materialized (select w.id, w.queue from"
-    "  (select s.id, j.queue, count(*) as jobs from standing s"
-    "   join tocsin.job j on j.run_id = s.id where j.state = 'queued' group by 1, 2) w"
+    "  (select j.run_id as id, j.queue, count(*) as jobs from tocsin.job j"
+    "   where " OF_STANDING " and j.state = 'queued' group by 1, 2) w"
     "  join unnest($3::text[], $4::bigint[]) m (queue, messages)"
     "   on m.queue = w.queue and m.messages < w.jobs"
     "), c as ("
-    " select j.run_id, j.id from short s join tocsin.job j on j.run_id = s.id"
-    "  and j.queue = s.queue where " MAY_BE_LOST
+    " select j.run_id, j.id from tocsin.job j where " OF_STANDING " and " MAY_BE_LOST
+    "  and (j.run_id, j.queue) in (select id, queue from short)"
     " order by 1, 2 for update of j skip locked"
     ") update tocsin.job j set resends = j.resends + 1,"
     "  resend_at = now() + least($2::interval * power(2, least(j.resends + 1, 20)),"
@@ -48,8 +53,8 @@ static const char send_lost[] = STANDING
 
 static const char queue_again[] =
     "with c as ("
-    " select j.run_id, j.id from tocsin.run r join tocsin.job j on j.run_id = r.id"
-    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+    " select j.run_id, j.id from tocsin.job j"
+    " where " OF_OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
     "  and j.attempts < 3 order by 1, 2 for update of j skip locked"
     ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
     "  queued_at = now(), resend_at = now() + $2::interval"
@@ -58,8 +63,7 @@ static const char queue_again[] =
 
 static const char find_lost[] =
     "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
-    " from tocsin.run r join tocsin.job j on j.run_id = r.id"
-    " where " OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
+    " from tocsin.job j where " OF_OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
     "  and j.attempts >= 3 order by 1, 2";
 
 void
