@@ -84,6 +84,8 @@ def tocsin(request, tmp_path):
         if name in request.fixturenames:
             env.update(request.getfixturevalue(name).env)
     runner = harness.Tocsin(tmp_path, env)
+    if request.node.get_closest_marker("commands"):
+        runner.short_commands = None
     yield runner
     runner.end()
 

@@ -4,6 +4,8 @@ import pytest
 
 from harness import SOURCE, definitions, wait_for
 
+pytestmark = pytest.mark.commands
+
 SHOP = """
     [variables.stock]
     sql = "select 7"

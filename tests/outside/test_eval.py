@@ -9,6 +9,8 @@ import pytest
 
 from harness import SOURCE
 
+pytestmark = pytest.mark.commands
+
 # EXPR NAME=JSON... -> the value, or the error that is told
 TABLE = r"""
 1                                                       | 1

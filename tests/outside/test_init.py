@@ -8,6 +8,8 @@ import pytest
 
 from harness import wait_for
 
+pytestmark = pytest.mark.commands
+
 TABLES = ["audit", "delivery", "event", "evidence", "history", "installation", "job", "migration",
           "reaction", "run", "signal", "variable", "version"]
 VIEWS = ["cdr_control_variable", "cdr_evaluation_cycle", "cdr_evidence", "cdr_history",

@@ -12,6 +12,8 @@ import pytest
 
 from harness import definitions, wait_for
 
+pytestmark = pytest.mark.commands
+
 BASE = """
     [variables.x]
     sql = "select 7"

@@ -8,6 +8,8 @@ import pytest
 from cycles import QUICK
 from harness import wait_for
 
+pytestmark = pytest.mark.commands
+
 GRAPH = """
     [variables]
     a.sql = "select {a}"

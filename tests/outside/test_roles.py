@@ -8,6 +8,8 @@ import pytest
 from harness import definitions, wait_for
 from invariants import check
 
+pytestmark = pytest.mark.commands
+
 ROLES = ["tocsin_app", "tocsin_measure", "tocsin_owner", "tocsin_read"]
 
 BUSINESS = """

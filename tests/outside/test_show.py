@@ -9,6 +9,8 @@ import pytest
 
 from harness import definitions
 
+pytestmark = pytest.mark.commands
+
 SHOP = """
     [variables.stock]
     description = "Screws in the store"

@@ -8,6 +8,8 @@ import pytest
 
 from harness import definitions, wait_for
 
+pytestmark = pytest.mark.commands
+
 SHOP = """
     [variables.stock]
     sql = "select 3"

@@ -8,6 +8,8 @@ import pytest
 
 from invariants import books  # noqa: F401
 
+pytestmark = pytest.mark.commands
+
 # Each variable is a row of the world; without one, computing it fails.
 WORLD = """
     create table world (name text primary key, value jsonb not null);

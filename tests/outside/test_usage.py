@@ -12,6 +12,8 @@ import pytest
 
 import harness
 
+pytestmark = pytest.mark.commands
+
 COMMANDS = ["init", "check", "load", "eval", "cycle", "worker", "status", "show", "explain", "graph",
             "prune", "settings"]
 CANARY = "c4nary+s3cret/!"
