@@ -116,7 +116,7 @@ def test_load_without_memory(memory, cycles, tmp_path, record_property, everythi
     two.write_text(agents(3).replace("echo 2", "echo 3").replace("20", "30"))
     cycles.tocsin("load", one)
     total = memory.total("load", two)
-    todo = steps(memory, total, 25, everything)
+    todo = steps(memory, total, 8, everything)
     before, after = two, one
 
     def loaded():
@@ -141,7 +141,7 @@ def test_load_without_memory(memory, cycles, tmp_path, record_property, everythi
 def test_a_local_cycle_without_memory(memory, cycles, record_property, everything):
     cycles.load(agents(1))
     total = memory.total("cycle", "--local", "--agent", "a0")
-    todo = steps(memory, total, 25, everything)
+    todo = steps(memory, total, 8, everything)
     cycles.load(agents(len(todo)))
     for i, (n, way) in enumerate(todo):
         ended(memory.spawn("cycle", "--local", "--agent", f"a{i}", "--event", f"e{i}", n=n, way=way, env=QUICK), at=(n, way))
@@ -173,7 +173,7 @@ def all_closed(cycles, count):
 def test_an_agent_without_memory(memory, cycles, broker, record_property, everything):
     cycles.load(agents(1))
     total = memory.total("cycle", "--agent", "a0", env=QUICK)
-    todo = steps(memory, total, 25, everything)
+    todo = steps(memory, total, 8, everything)
     cycles.load(agents(len(todo)))
     for i, (n, way) in enumerate(todo):
         ended(memory.spawn("cycle", "--agent", f"a{i}", "--event", f"e{i}", n=n, way=way, env=QUICK), at=(n, way))
@@ -192,7 +192,7 @@ def test_a_worker_without_memory(memory, cycles, broker, record_property, everyt
     cycles.tocsin("cycle", "--wait", "--agent", "a0", env=QUICK)
     total = memory.passed()
     whole.stop()
-    todo = steps(memory, total, 25, everything)
+    todo = steps(memory, total, 8, everything)
     cycles.load(agents(len(todo)))
     for i, (n, way) in enumerate(todo):
         cycles.tocsin("cycle", "--agent", f"a{i}", "--event", f"e{i}", env=QUICK)
@@ -269,7 +269,7 @@ def test_load_where_a_system_call_fails(calls, cycles, tmp_path, record_property
     two.write_text(agents(3).replace("echo 2", "echo 3").replace("20", "30"))
     cycles.tocsin("load", one)
     assert calls.spawn("load", two).wait(60) == 0
-    todo = calls.steps(3, everything)
+    todo = calls.steps(2, everything)
     hashes = ("select string_agg(v.hash, ',' order by kind, name) from tocsin.version v join (select version"
               " from tocsin.variable union all select version from tocsin.evidence) c on c.version = v.id")
     loaded = {two: cycles.db.one(hashes)}
@@ -292,7 +292,7 @@ def test_load_where_a_system_call_fails(calls, cycles, tmp_path, record_property
 def test_an_agent_where_a_system_call_fails(calls, cycles, broker, record_property, everything):
     cycles.load(agents(1))
     assert calls.spawn("cycle", "--agent", "a0", env=PATIENCE).wait(60) == 0
-    todo = calls.steps(3, everything)
+    todo = calls.steps(2, everything)
     cycles.load(agents(len(todo)))
     for i, (options, _) in enumerate(todo):
         ended(calls.spawn("cycle", "--agent", f"a{i}", "--event", f"e{i}", options=options, env=PATIENCE), ENDS, options)
@@ -310,7 +310,7 @@ def test_a_worker_where_a_system_call_fails(calls, cycles, broker, record_proper
     whole = calls.spawn(*work, env=PATIENCE)
     cycles.tocsin("cycle", "--wait", "--agent", "a0", env=PATIENCE)
     whole.stop()
-    todo = calls.steps(3, everything)
+    todo = calls.steps(2, everything)
     cycles.load(agents(len(todo)))
     for i, (options, _) in enumerate(todo):
         worker = calls.spawn(*work, options=options, env=PATIENCE)
