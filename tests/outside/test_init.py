@@ -17,6 +17,7 @@ VIEWS = ["cdr_control_variable", "cdr_evaluation_cycle", "cdr_evidence", "cdr_hi
 
 OTHER_COMMANDS = [["load", "none.toml"], ["cycle", "--local"], ["status"], ["status", "1"],
                   ["show", "x"], ["explain", "x"], ["graph"], ["prune"]]
+FIRST_TABLES = [table for table in TABLES if table != "audit"]	# of the first migration
 
 
 def tables(db):
@@ -106,7 +107,7 @@ def stuck_init(db, tocsin):
 @pytest.mark.fault("F-F08")
 def test_an_init_whose_session_is_ended_half_way_is_taken_up_by_the_next(db, tocsin):
     other, init, pid = stuck_init(db, tocsin)
-    assert tables(db) == TABLES and views(db) == []
+    assert tables(db) == FIRST_TABLES and views(db) == []
     db.run("select pg_terminate_backend(%s)", pid)
     assert init.wait() == 75
     assert re.fullmatch(r"tocsin init: migration 2 \(views\): PostgreSQL: .*administrator.*\n",

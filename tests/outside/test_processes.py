@@ -110,6 +110,7 @@ def test_what_kills_its_process_each_time_does_not_make_a_storm(cycles, start):
     cycles.tocsin("cycle", "--wait", env=QUICK, status=1, timeout=90)
     assert cycles.job("killer", "state, reason") == ("failed", "lost")
     assert cycles.signals() == {"ring": "raise"}
+    wait_for(lambda: len(re.findall("another takes its place", worker.stderr)) >= 3, 20)
     assert len(re.findall("another takes its place", worker.stderr)) == 3
     # it says so once, in the log and in status
     assert len(re.findall("a job failed.* name=killer reason=lost", worker.stderr)) == 1

@@ -60,6 +60,7 @@ def answer(output, command):
 def in_shell(work, command):
     """As its last lines say that one goes on."""
     done = subprocess.run(["bash", "-c", f"cd {work} && . ./environment && {command}"],
+                          env={k: v for k, v in os.environ.items() if PASSED_ON.match(k)},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
     return done.stdout
