@@ -28,6 +28,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart(session):
+    # A shell that started us in the background may have us ignore it; then the
+    # programs that we start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     harness.adopt_orphans()
 
 
