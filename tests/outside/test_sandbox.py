@@ -15,6 +15,8 @@ import pytest
 import harness
 from harness import CONTRIB_SANDBOX, definitions, wait_for
 
+pytestmark = pytest.mark.commands
+
 
 def sandbox_call(verb, directory, *args, user=None, script=CONTRIB_SANDBOX):
     command = [script, verb, directory, *args]
@@ -323,6 +325,7 @@ def impostor(tmp_path, monkeypatch):
         path = definitions(tmp_path, "#!/bin/bash\n" + text, name="impostor")
         path.chmod(0o755)
         monkeypatch.setenv("TOCSIN", str(path))
+        monkeypatch.delenv("TOCSIN_COMMANDS", raising=False)
     return make
 
 
@@ -375,7 +378,7 @@ def test_a_process_that_hides_is_found(tmp_path):
             subprocess.run(["setsid", "sh", "-c", "cd /; env -i sleep 987 >/dev/null 2>&1 &"])
         """, name="test_inner.py")
     here = os.path.dirname(os.path.abspath(__file__))
-    for name in "conftest.py", "harness.py", "pytest.ini":
+    for name in "conftest.py", "faults.py", "harness.py", "pytest.ini":
         shutil.copy(os.path.join(here, name), tmp_path)
     done = subprocess.run([sys.executable, "-m", "pytest", str(test)], cwd=tmp_path,
                           stdout=subprocess.PIPE, text=True, timeout=60)

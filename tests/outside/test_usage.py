@@ -15,7 +15,7 @@ import harness
 pytestmark = pytest.mark.commands
 
 COMMANDS = ["init", "check", "load", "eval", "cycle", "worker", "status", "show", "explain", "graph",
-            "prune", "settings"]
+            "prune", "doctor", "settings"]
 CANARY = "c4nary+s3cret/!"
 QUOTED = "c4nary%2Bs3cret%2F%21"
 
