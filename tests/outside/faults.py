@@ -27,7 +27,7 @@ def pytest_configure(config):
         config.pluginmanager.register(Results(os.environ["TOCSIN_FAULTS"]), "fault-results")
 
 
-def pytest_runtest_setup(item):
+def pytest_itemcollected(item):
     for row in rows_of(item):
         item.user_properties.append(("fault", row))
 
