@@ -16,8 +16,8 @@ use_event(const struct event *e)
 	instant next;
 	struct err err;
 
-	standing = event_evaluate(e, standing, TRUTH_TRUE);
-	event_evaluate(e, standing, TRUTH_FALSE);
+	standing = event_evaluate(e, standing, TRUTH_TRUE, 1777777777 * SECOND);
+	event_evaluate(e, standing, TRUTH_FALSE, 1777781377 * SECOND);
 	if (!event_first_call(e, 0, 1777777777 * SECOND, &next, &err) && clock_isfinite(next))
 		event_next_call(e, 0, next, &next, &err);
 	if (!event_same_schedule(e, e))
