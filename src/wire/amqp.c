@@ -309,7 +309,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 {
 	struct wire *w = xcalloc(1, sizeof *w);
 
-	w->transport = (struct transport){ publish, count_queue, consume_take, consume_ack,
+	w->transport = (struct transport){ publish, publish_post, count_queue, consume_take, consume_ack,
 		consume_give_back, trouble, close_lines, wire_free };
 	w->loop = loop;
 	w->conf = conf;
@@ -317,6 +317,8 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	w->name = xstrdup(set->name);
 	w->origin = origin();
 	w->prefetch = set->prefetch;
+	w->registered = set->registered;
+	w->arg = set->arg;
 	w->first = 1;
 	w->deadline = timer_new(loop, publish_overdue, w);
 	w->count_limit = timer_new(loop, count_give_up, w);

@@ -28,6 +28,10 @@ struct amqp_wire {
 	const char *const *queues;	/* to consume from; N of them, none: publish only */
 	size_t n_queues;
 	uint16_t prefetch;		/* unacknowledged messages, of each queue */
+	/* Is TASK one that is done here for clients?  NULL: none is, and their
+	 * messages are parked. */
+	bool (*registered)(void *arg, const char *task);
+	void *arg;
 };
 
 /* NULL with ERR (ERR_CONFIG) if the broker's address is wrong.  CONF is lent,

@@ -104,23 +104,74 @@ read_envelope(const struct amqp_delivery *d, struct arena *arena, struct celery_
 	return 0;
 }
 
-/* The job that DELIVERY is about; -1 with the reason. */
-static int
-decode(const struct amqp_delivery *d, struct celery_job *job, struct refusal *refusal)
+/* What a delivery is about: one of JOB and LETTER. */
+struct decoded {
+	struct celery_job job;
+	struct letter *letter;
+	struct refusal refusal;
+};
+
+/* The letter of a client's task that is done here, or that cannot be: who waits
+ * for its result is to be told. */
+static void
+keep_letter(const struct amqp_delivery *d, struct celery_message *m, struct decoded *decoded,
+    bool refused)
 {
-	struct celery_envelope e = { 0 };
+	struct letter *letter = letter_new();
+
+	letter->message = *m;
+	celery_message_init(m);
+	letter->refused = refused;
+	letter->refusal = decoded->refusal;
+	letter->exchange = xstrndup(d->exchange.bytes, d->exchange.len);
+	letter->routing_key = xstrndup(d->routing_key.bytes, d->routing_key.len);
+	letter->redelivered = d->redelivered;
+	decoded->letter = letter;
+}
+
+static bool
+is_ours(const char *task)
+{
+	int which = celery_task_find(task);
+
+	return which >= 0 && which <= TASK_REACTION;
+}
+
+/* -1 with the reason. */
+static int
+decode_message(const struct wire *w, const struct amqp_delivery *d,
+    const struct celery_envelope *e, struct decoded *decoded)
+{
 	struct celery_message m;
-	struct arena arena = { 0 };
+	bool refused, ours;
 	int rc = -1;
 
 	celery_message_init(&m);
-	if (read_envelope(d, &arena, &e, refusal) || celery_decode(&m, &e, refusal) ||
-	    celery_job_decode(job, &m, refusal))
-		goto out;
-	rc = job->task <= TASK_REACTION ? 0 : refuse(refusal, REFUSED_UNREGISTERED,
-	    "this worker takes no '%s'", celery_task_name(job->task));
-out:
+	refused = celery_decode(&m, e, &decoded->refusal);
+	ours = m.task && is_ours(m.task);
+	if (!refused && ours)
+		rc = celery_job_decode(&decoded->job, &m, &decoded->refusal);
+	else if (!refused && w->registered && w->registered(w->arg, m.task)) {
+		keep_letter(d, &m, decoded, false);
+		rc = 0;
+	} else if (!refused)
+		rc = refuse(&decoded->refusal, REFUSED_UNREGISTERED,
+		    "no task '%.200s' is registered here", m.task);
+	if (rc && m.id && !ours && w->registered)
+		keep_letter(d, &m, decoded, true);
 	celery_message_done(&m);
+	return rc;
+}
+
+static int
+decode(const struct wire *w, const struct amqp_delivery *d, struct decoded *decoded)
+{
+	struct celery_envelope e = { 0 };
+	struct arena arena = { 0 };
+	int rc = -1;
+
+	if (!read_envelope(d, &arena, &e, &decoded->refusal))
+		rc = decode_message(w, d, &e, decoded);
 	json_decref(e.headers);
 	arena_done(&arena);
 	return rc;
@@ -141,32 +192,55 @@ drop_foreign(struct wire *w, const char *queue, const struct celery_job *job, ui
 	consume_ack_tag(w, w->epoch, tag);
 }
 
+static struct message *
+message_of_job(const struct celery_job *job, const char *queue)
+{
+	struct message *m = message_new((enum kind)job->task, job->run, queue);
+
+	for (size_t i = 0; i < job->jobs.n; i++)
+		vec_push(&m->jobs, job->jobs.at[i]);
+	m->event = xstrdup(job->event);
+	m->reaction = xstrdup(job->reaction);
+	return m;
+}
+
+static void
+arrived(struct wire *w, struct message *m, uint64_t tag)
+{
+	m->tag = tag;
+	m->epoch = w->epoch;
+	m->arrived_at = clock_monotonic();
+	vec_push(&w->arrived, m);
+}
+
+static void
+letter_arrived(struct wire *w, const char *queue, struct letter *letter, uint64_t tag)
+{
+	struct message *m = message_new(KIND_COUNT, 0, queue);
+
+	m->letter = letter;
+	arrived(w, m, tag);
+}
+
 void
 consume_delivered(struct wire *w, const struct amqp_delivery *d)
 {
 	struct wire_queue *q = queue_of(w, d->consumer);
-	struct celery_job job = { 0 };
-	struct refusal refusal;
-	struct message *m;
+	struct decoded decoded = { 0 };
 
 	if (!q)
 		return;
-	if (decode(d, &job, &refusal))
-		park(w, q->name, d, &refusal);
-	else if (!uuid_equal(&job.installation, &w->installation))
-		drop_foreign(w, q->name, &job, d->tag);
-	else {
-		m = message_new((enum kind)job.task, job.run, q->name);
-		for (size_t i = 0; i < job.jobs.n; i++)
-			vec_push(&m->jobs, job.jobs.at[i]);
-		m->event = xstrdup(job.event);
-		m->reaction = xstrdup(job.reaction);
-		m->tag = d->tag;
-		m->epoch = w->epoch;
-		m->arrived_at = clock_monotonic();
-		vec_push(&w->arrived, m);
-	}
-	celery_job_done(&job);
+	if (decode(w, d, &decoded)) {
+		park(w, q->name, d, &decoded.refusal);
+		if (decoded.letter)
+			letter_arrived(w, q->name, decoded.letter, 0);
+	} else if (decoded.letter)
+		letter_arrived(w, q->name, decoded.letter, d->tag);
+	else if (!uuid_equal(&decoded.job.installation, &w->installation))
+		drop_foreign(w, q->name, &decoded.job, d->tag);
+	else
+		arrived(w, message_of_job(&decoded.job, q->name), d->tag);
+	celery_job_done(&decoded.job);
 }
 
 void
@@ -200,7 +274,7 @@ consume_take(struct transport *transport)
 void
 consume_ack_tag(struct wire *w, unsigned epoch, uint64_t tag)
 {
-	if (epoch == w->epoch && w->in.up)
+	if (tag && epoch == w->epoch && w->in.up)
 		amqp_ack(w->in.amqp, WORK, tag, false);
 }
 
@@ -227,7 +301,7 @@ consume_give_back(struct transport *transport, struct message *m)
 {
 	struct wire *w = (struct wire *)transport;
 
-	if (m->epoch == w->epoch && w->in.up)
+	if (m->tag && m->epoch == w->epoch && w->in.up)
 		amqp_nack(w->in.amqp, WORK, m->tag, false, true);
 	forget(w, m);
 }

@@ -3,6 +3,7 @@
  *	amqp.c          the two connections, their back-off, their end
  *	amqp_queue.c    queues are declared before they are used
  *	amqp_publish.c  messages out: waiting, sent, confirmed
+ *	amqp_post.c     those that are no jobs
  *	amqp_consume.c  messages in: decoded, handed over, acknowledged
  *	amqp_count.c    how many messages wait in a queue
  *	amqp_park.c     what cannot be understood
@@ -18,6 +19,7 @@
 #include "celery/refusal.h"
 #include "io/amqp.h"
 #include "wire/amqp.h"
+#include "wire/letter.h"
 
 enum { WORK = 1, SCRATCH = 2, COUNTING = 3 };	/* channels; a refusal closes the latter */
 
@@ -37,12 +39,13 @@ struct wire;
 	} \
 } while (0)
 
-/* A message on its way out: a job's, lent, or one that is parked. */
+/* A message on its way out: a job's, lent; one that is parked; a post. */
 struct parcel {
 	struct wire_queue *queue;
 	const struct message *message;
 	struct parked *parked;
-	void (*confirmed)(void *arg, bool ok);
+	struct posted *posted;
+	void (*confirmed)(void *arg, bool ok);	/* NULL: nobody cares */
 	void *arg;
 	span sent_at;			/* monotonic */
 	bool settled, returned;
@@ -69,6 +72,7 @@ struct wire_queue {
 	char *name;
 	enum queue_state state;
 	bool plain;			/* never has an exchange */
+	bool alien;			/* no queue of ours: it is never declared */
 	bool refused, held;		/* until the next try */
 	FIFO(struct parcel *) waiting;
 };
@@ -96,6 +100,8 @@ struct wire {
 	const struct conf *conf;
 	struct uuid installation;
 	char *name, *origin;
+	bool (*registered)(void *arg, const char *task);
+	void *arg;
 	uint16_t prefetch;
 	bool consumes, closing;
 	struct line out, in;
@@ -147,6 +153,13 @@ void publish_lost(struct wire *);		/* the connection has gone */
 void publish_overdue(void *arg);
 void publish_free(struct wire *);
 
+/* amqp_post.c */
+void publish_post(struct transport *, const struct post *,
+    void (*confirmed)(void *arg, bool ok), void *arg);
+void posted_describe(const struct posted *, struct arena *, amqp_basic_properties_t *,
+    struct amqp_message *);
+void posted_free(struct posted *);		/* NULL is fine */
+
 /* amqp_consume.c */
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
@@ -181,5 +194,7 @@ void park_free_all(struct wire *);
 amqp_table_t table_of_json(const json_t *object, struct arena *);
 /* NULL: a name or a text is no UTF-8. */
 json_t *table_to_json(const amqp_table_t *);
+void properties_of_envelope(const struct celery_envelope *, struct arena *,
+    amqp_basic_properties_t *);
 
 #endif

@@ -22,7 +22,15 @@ static void
 end_parcel(struct parcel *p, bool ok)
 {
 	p->settled = true;
-	p->confirmed(p->arg, ok);
+	if (p->confirmed)
+		p->confirmed(p->arg, ok);
+}
+
+static void
+parcel_free(struct parcel *p)
+{
+	posted_free(p->posted);
+	free(p);
 }
 
 /* --- sending --- */
@@ -38,19 +46,7 @@ describe_job(const struct wire *w, const struct message *m, struct arena *arena,
 	job.jobs.at = m->jobs.at;	/* lent */
 	job.jobs.n = m->jobs.n;
 	celery_job_encode(&job, (const char *const *)m->names.at, m->names.n, w->origin, e);
-	props->_flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_CONTENT_ENCODING_FLAG |
-	    AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
-	    AMQP_BASIC_CORRELATION_ID_FLAG | AMQP_BASIC_REPLY_TO_FLAG;
-	props->content_type = amqp_cstring_bytes(e->content_type);
-	props->content_encoding = amqp_cstring_bytes(e->content_encoding);
-	props->headers = table_of_json(e->headers, arena);
-	props->delivery_mode = (uint8_t)e->delivery_mode;
-	props->correlation_id = amqp_cstring_bytes(e->correlation_id);
-	props->reply_to = amqp_cstring_bytes(e->reply_to);
-	if (e->priority >= 0) {
-		props->_flags |= AMQP_BASIC_PRIORITY_FLAG;
-		props->priority = (uint8_t)e->priority;
-	}
+	properties_of_envelope(e, arena, props);
 	out->body = e->body;
 	out->len = e->body_len;
 }
@@ -69,6 +65,8 @@ send(struct wire *w, struct parcel *p, bool with_headers, struct err *err)
 
 	if (p->message)
 		describe_job(w, p->message, &arena, &e, &props, &out);
+	else if (p->posted)
+		posted_describe(p->posted, &arena, &props, &out);
 	else
 		parked_describe(p->parked, with_headers, &arena, &props, &out);
 	snprintf(number, sizeof number, "%" PRIu64, w->first + (w->sent.n - w->sent.head));
@@ -189,7 +187,7 @@ publish_confirmed(struct wire *w, uint64_t tag, bool multiple, bool ack)
 		end_parcel(p, ack && !p->returned);
 	}
 	while (!fifo_is_empty(&w->sent) && fifo_first(&w->sent)->settled) {
-		free(fifo_first(&w->sent));
+		parcel_free(fifo_first(&w->sent));
 		fifo_pop(&w->sent);
 		w->first++;
 	}
@@ -210,6 +208,8 @@ publish_returned(struct wire *w, const struct amqp_return *r)
 	if (tag < w->first || at >= w->sent.n)
 		return;
 	w->sent.at[at]->returned = true;
+	if (w->sent.at[at]->queue->alien)
+		return;		/* whose it was has gone, and is told by the confirm */
 	log_warn("a message came back, its queue is declared again",
 	    "queue", w->sent.at[at]->queue->name, "error", r->text);
 	queue_forget(&w->out, w->sent.at[at]->queue);
@@ -243,7 +243,7 @@ publish_lost(struct wire *w)
 		fifo_pop(&w->sent);
 		if (!p->settled)
 			end_parcel(p, false);
-		free(p);
+		parcel_free(p);
 	}
 }
 
@@ -278,7 +278,7 @@ publish_free(struct wire *w)
 
 		while (!fifo_is_empty(&q->waiting)) {
 			end_parcel(fifo_first(&q->waiting), false);
-			free(fifo_first(&q->waiting));
+			parcel_free(fifo_first(&q->waiting));
 			fifo_pop(&q->waiting);
 		}
 	}

@@ -59,7 +59,7 @@ queue_declare_next(struct line *line)
 	for (size_t i = 0; i < line->queues.n; i++) {
 		struct wire_queue *q = line->queues.at[i];
 
-		if (q->state == QUEUE_UNKNOWN && !q->refused) {
+		if (q->state == QUEUE_UNKNOWN && !q->refused && !q->alien) {
 			ask(line, q, q->plain ? QUEUE_PLAIN : QUEUE_DECLARING);
 			return;
 		}
@@ -69,7 +69,7 @@ queue_declare_next(struct line *line)
 void
 queue_forget(struct line *line, struct wire_queue *q)
 {
-	if (q->state != QUEUE_KNOWN)
+	if (q->state != QUEUE_KNOWN || q->alien)
 		return;
 	q->state = QUEUE_UNKNOWN;
 	queue_declare_next(line);
@@ -80,7 +80,8 @@ queue_forget_all(struct line *line)
 {
 	line->asking = NULL;
 	for (size_t i = 0; i < line->queues.n; i++) {
-		line->queues.at[i]->state = QUEUE_UNKNOWN;
+		if (!line->queues.at[i]->alien)
+			line->queues.at[i]->state = QUEUE_UNKNOWN;
 		line->queues.at[i]->refused = line->queues.at[i]->held = false;
 	}
 }

@@ -141,3 +141,39 @@ table_to_json(const amqp_table_t *t)
 	}
 	return out;
 }
+
+/* A property that is not there is NULL, or -1. */
+void
+properties_of_envelope(const struct celery_envelope *e, struct arena *arena,
+    amqp_basic_properties_t *props)
+{
+	const struct {
+		const char *text;
+		amqp_flags_t flag;
+		amqp_bytes_t *at;
+	} texts[] = {
+		{ e->content_type, AMQP_BASIC_CONTENT_TYPE_FLAG, &props->content_type },
+		{ e->content_encoding, AMQP_BASIC_CONTENT_ENCODING_FLAG, &props->content_encoding },
+		{ e->correlation_id, AMQP_BASIC_CORRELATION_ID_FLAG, &props->correlation_id },
+		{ e->reply_to, AMQP_BASIC_REPLY_TO_FLAG, &props->reply_to },
+		{ e->expiration, AMQP_BASIC_EXPIRATION_FLAG, &props->expiration },
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (texts[i].text) {
+			props->_flags |= texts[i].flag;
+			*texts[i].at = amqp_cstring_bytes(texts[i].text);
+		}
+	if (e->headers) {
+		props->_flags |= AMQP_BASIC_HEADERS_FLAG;
+		props->headers = table_of_json(e->headers, arena);
+	}
+	if (e->delivery_mode >= 0) {
+		props->_flags |= AMQP_BASIC_DELIVERY_MODE_FLAG;
+		props->delivery_mode = (uint8_t)e->delivery_mode;
+	}
+	if (e->priority >= 0) {
+		props->_flags |= AMQP_BASIC_PRIORITY_FLAG;
+		props->priority = (uint8_t)e->priority;
+	}
+}

@@ -1,5 +1,6 @@
 /* message.c - a message in memory. */
 #include "wire/wire.h"
+#include "wire/letter.h"
 
 struct message *
 message_new(enum kind kind, int64_t run, const char *queue)
@@ -22,10 +23,30 @@ message_new_delivery(int64_t run, const char *event, const char *reaction, const
 	return m;
 }
 
+struct letter *
+letter_new(void)
+{
+	struct letter *letter = xcalloc(1, sizeof *letter);
+
+	celery_message_init(&letter->message);
+	return letter;
+}
+
+void
+letter_free(struct letter *letter)
+{
+	if (!letter)
+		return;
+	celery_message_done(&letter->message);
+	free(letter->exchange);
+	free(letter->routing_key);
+	free(letter);
+}
+
 size_t
 message_count_open(const struct message *m)
 {
-	return m->kind == REACTION ? 1 : m->jobs.n;
+	return m->kind == REACTION || m->letter ? 1 : m->jobs.n;
 }
 
 struct message *
@@ -51,6 +72,7 @@ message_free(struct message *m)
 	for (size_t i = 0; i < m->names.n; i++)
 		free(m->names.at[i]);
 	vec_done(&m->names);
+	letter_free(m->letter);
 	free(m->event);
 	free(m->reaction);
 	free(m->queue);

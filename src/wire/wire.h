@@ -17,7 +17,9 @@
 #include "model/states.h"
 
 struct err;
+struct letter;
 struct loop;
+struct post;
 
 struct message {
 	/* VARIABLE: one job; EVIDENCE, EVENT: one or more; REACTION: a delivery */
@@ -26,6 +28,7 @@ struct message {
 	VEC(int) jobs;
 	VEC(char *) names;		/* of the first jobs, for people */
 	char *event, *reaction;		/* of a REACTION: which delivery */
+	struct letter *letter;		/* a client's task instead (wire/letter.h); NULL: ours */
 	char *queue;
 	/* Of a message that was delivered: the transport's number of it, the
 	 * connection on which it came, its place among those handed over. */
@@ -49,6 +52,10 @@ struct transport {
 	/* MESSAGE is lent until CONFIRMED, which is called once, from the loop or
 	 * from free: true when it is safe, false when it must be sent again. */
 	void (*publish)(struct transport *, const struct message *,
+	    void (*confirmed)(void *arg, bool ok), void *arg);
+	/* The same of something else than a job: of a client's task (wire/letter.h),
+	 * copied before it returns.  CONFIRMED may be NULL. */
+	void (*post)(struct transport *, const struct post *,
 	    void (*confirmed)(void *arg, bool ok), void *arg);
 	/* How many messages wait in QUEUE, in nobody's hands; COUNTED is told once,
 	 * from the loop or from free.  One that is not there has 0; -1: it cannot
