@@ -1,18 +1,18 @@
 /* log.c - what happened, for whoever has to find out why.
  *
- * A record is put together in memory and written at once.  Each value passes
+ * A record is put together in memory and written at once, by base/sink.c.  Each value passes
  * first through the redactor and then through the escaper: in the other order a
  * secret with a quote in it would no longer be recognised, and one that is cut in
  * the middle would show its first half. */
 #include "base/log.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/sink.h"
 #include "base/str.h"
 #include "base/vec.h"
 
@@ -21,7 +21,7 @@ const char *const log_format_names[] = { "auto", "logfmt", "json", NULL };
 
 static enum { FORM_UNKNOWN, FORM_HUMAN, FORM_LOGFMT, FORM_JSON } form;
 static enum log_level most = LEVEL_INFO;
-static int sink = STDERR_FILENO;
+static struct sink sink = SINK_INIT(STDERR_FILENO);
 
 /* --- secrets --- */
 
@@ -252,31 +252,20 @@ end_record(struct record *r)
 	str_puts(&r->line, form == FORM_JSON ? "}\n" : "\n");
 }
 
-/* The reader of our standard error may be gone; that must not end us. */
+/* What a reader who had stopped reading has missed is told when he goes on. */
 static void
-write_quietly(const char *s, size_t len)
+say_lost(void)
 {
-	sigset_t pipe_signal, before, pending;
-	bool gone = false;
+	struct record r = { STR_INIT, false };
+	size_t lost = sink.lost;
 
-	sigemptyset(&pipe_signal);
-	sigaddset(&pipe_signal, SIGPIPE);
-	sigpending(&pending);
-	pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-	while (len > 0) {
-		ssize_t n = write(sink, s, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		gone = n < 0 && errno == EPIPE;
-		if (n <= 0)
-			break;
-		s += n;
-		len -= (size_t)n;
-	}
-	if (gone && !sigismember(&pending, SIGPIPE))
-		sigtimedwait(&pipe_signal, NULL, &(struct timespec){ 0 });
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	begin_record(&r, LEVEL_WARN, "lines of the log were lost");
+	add_pair(&r, "lines", log_number((int64_t)lost));
+	end_record(&r);
+	sink.lost = 0;
+	if (!sink_write(&sink, r.line.text, r.line.len))
+		sink.lost = lost;
+	str_done(&r.line);
 }
 
 /* --- what others call --- */
@@ -285,7 +274,7 @@ void
 log_setup(enum log_level level, enum log_format format, int fd)
 {
 	most = level;
-	sink = fd;
+	sink_use(&sink, fd);
 	form = format == LOG_JSON ? FORM_JSON : format == LOG_LOGFMT ? FORM_LOGFMT :
 	    isatty(fd) ? FORM_HUMAN : FORM_LOGFMT;
 }
@@ -305,13 +294,15 @@ log_write(enum log_level level, const char *const *texts)
 	if (!log_wants(level))
 		return;
 	if (form == FORM_UNKNOWN)
-		log_setup(most, LOG_AUTO, sink);
+		log_setup(most, LOG_AUTO, sink.fd);
 	begin_record(&r, level, texts[0]);
 	for (texts++; *texts; texts += 2)
 		if (texts[1])
 			add_pair(&r, texts[0], texts[1]);
 	end_record(&r);
-	write_quietly(r.line.text, r.line.len);
+	if (sink.lost)
+		say_lost();
+	sink_write(&sink, r.line.text, r.line.len);
 	str_done(&r.line);
 	errno = saved;
 }

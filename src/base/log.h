@@ -6,8 +6,9 @@
  * them strings (the compiler looks), a pair whose value is NULL is left out.
  * Written as key=value (logfmt) or as JSON; on a terminal in a shorter form.
  * Whatever the values hold, a record is one line of at most LOG_LINE bytes: what
- * is longer is cut, and says so ("cut").  A log that cannot be written is no
- * reason to stop: the line is lost. */
+ * is longer is cut, and says so ("cut").  A log that cannot be written, or that
+ * nobody reads, is no reason to stop or to wait: the line is lost, and how many
+ * were is said when it can be written again. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

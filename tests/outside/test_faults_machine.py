@@ -4,6 +4,7 @@ Each test is a row; its docstring is what the row promises.  F-D07 and most of
 the system calls that fail are in test_ladders.py.
 """
 
+import fcntl
 import os
 import re
 import resource
@@ -306,3 +307,36 @@ def test_F_D15_nobody_takes_the_log(cycles, broker, way):
         except ProcessLookupError:
             pass
     assert worker.wait(20) in (0, -signal.SIGTERM)
+
+
+def test_F_D15_nobody_reads_the_log(cycles, broker):
+    """Standard error is a pipe that is full, and its reader has gone to sleep: work goes on,
+    and how many lines were lost is said when he reads again."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(theirs, False)
+    os.write(theirs, b"x\n" * 2048)
+    os.set_blocking(theirs, True)
+    cycles.load(graph(a="shell = 'echo 1; echo oops >&2'", b="sql = 'select 1'", bad="shell = 'exit 3'"))
+    worker = subprocess.Popen([program(), "worker", *BOTH], cwd=cycles.tocsin.directory, stderr=theirs,
+                              env={**cycles.tocsin.env, **QUICK}, stdin=subprocess.DEVNULL,
+                              start_new_session=True)
+    try:
+        for _ in range(2):
+            cycles.tocsin("cycle", "--wait", env=QUICK, status=1)
+            assert set(cycles.signals()) == {"A", "B"}
+            cycles.due_again()
+        assert fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK == 0
+        os.read(ours, 4096)
+        cycles.tocsin("cycle", "--wait", env=QUICK, status=1)
+        os.set_blocking(ours, False)
+        heard = os.read(ours, 4096).decode()
+        lost = re.search('"lines of the log were lost" lines=([0-9]+)', heard)
+        assert lost and int(lost[1]) > 3, heard
+        worker.terminate()
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+        os.close(ours)
+        os.close(theirs)

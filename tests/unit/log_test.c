@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/err.h"
@@ -202,6 +203,64 @@ a_log_that_cannot_be_written_stops_nothing(void **state)
 	log_info("into the void");
 	close(fd[1]);
 	log_info("into nothing at all");
+	begin(LOG_LOGFMT);
+	log_info("here again");
+	assert_non_null(strstr(written(), "were lost\" lines=2\n"));
+	assert_non_null(strstr(line, "msg=\"here again\"\n"));
+}
+
+/* All that can be read now, behind what BUF holds. */
+static void
+drain(int fd, char *buf, size_t size)
+{
+	size_t len = strlen(buf);
+	ssize_t n;
+
+	while (len < size - 1 && (n = read(fd, buf + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+}
+
+enum { RECORDS = 500 };
+
+static void
+log_to_one_who_does_not_read(int fds[2])
+{
+	static char big[6000], buf[1 << 20];
+	int lines = 0, lost = 0;
+
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	memset(big, 'x', sizeof big - 1);
+	buf[0] = '\0';
+	log_setup(LEVEL_INFO, LOG_LOGFMT, fds[1]);
+	for (int i = 0; i < RECORDS; i++)
+		log_info("m", "text", i % 3 ? "small" : big);
+	assert_int_equal(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
+	drain(fds[0], buf, sizeof buf);
+	log_info("m", "text", "he reads again");
+	drain(fds[0], buf, sizeof buf);
+	for (char *s = strtok(buf, "\n"); s; s = strtok(NULL, "\n")) {
+		char *about = strstr(s, "\"lines of the log were lost\" lines=");
+
+		assert_memory_equal(s, "time=", 5);
+		lost += about ? atoi(strrchr(about, '=') + 1) : 0;
+		lines += !about && strstr(s, " msg=m text=");
+	}
+	assert_true(lost > 0);
+	assert_int_equal(lines + lost, RECORDS + 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void
+a_reader_who_does_not_read_is_not_waited_for(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	log_to_one_who_does_not_read(fds);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	log_to_one_who_does_not_read(fds);
 }
 
 static void
@@ -217,6 +276,7 @@ a_terminal_gets_a_short_line(void **state)
 		skip();
 	log_setup(LEVEL_INFO, LOG_AUTO, slave);
 	log_warn("lease lost", "job", "cash flow");
+	log_setup(LEVEL_INFO, LOG_AUTO, 2);
 	close(slave);	/* then its output ends */
 	while ((n = read(master, buf + len, sizeof buf - 1 - len)) > 0)
 		len += (size_t)n;
@@ -239,6 +299,7 @@ main(void)
 		cmocka_unit_test(the_longer_of_two_secrets_hides_whole),
 		cmocka_unit_test(a_cut_does_not_show_half_a_secret),
 		cmocka_unit_test(a_log_that_cannot_be_written_stops_nothing),
+		cmocka_unit_test(a_reader_who_does_not_read_is_not_waited_for),
 		cmocka_unit_test(a_terminal_gets_a_short_line),
 	};
 
