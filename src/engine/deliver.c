@@ -41,6 +41,7 @@ struct delivering {
 	bool look;			/* there may be some that are due */
 	bool asked;			/* a claim is under way */
 	size_t recording;		/* ends under way */
+	bool out_of_processes;		/* that was said */
 	VEC(struct errand *) handing;	/* back, under way */
 };
 
@@ -136,19 +137,13 @@ recorded(void *arg, const struct pg_answer *answer)
 	failpoint("delivery.after_record");
 }
 
+/* What E has come to is said to the books. */
 static void
-over(struct errand *e, const char *error)
+record(struct errand *e)
 {
 	struct worker *w = e->worker;
 	struct delivering *d = w->delivering;
 
-	failpoint("delivery.before_record");
-	if (error)
-		log_warn("a delivery failed", "reaction", e->row.reaction,
-		    "event", e->row.event, "cycle", e->row.cycle,
-		    "attempt", log_number(e->row.attempts), "error", error);
-	delivery_say_end(w->claims, &e->row, error, (int)w->conf->delivery_attempts,
-	    w->conf->delivery_backoff);
 	d->recording++;
 	pg_ask(w->claims, recorded, w);
 	for (size_t i = 0; i < d->errands.n; i++)
@@ -161,11 +156,51 @@ over(struct errand *e, const char *error)
 }
 
 static void
-attempted(void *arg, const char *error)
+over(struct errand *e, const char *error)
+{
+	struct worker *w = e->worker;
+
+	failpoint("delivery.before_record");
+	if (error)
+		log_warn("a delivery failed", "reaction", e->row.reaction,
+		    "event", e->row.event, "cycle", e->row.cycle,
+		    "attempt", log_number(e->row.attempts), "error", error);
+	delivery_say_end(w->claims, &e->row, error, (int)w->conf->delivery_attempts,
+	    w->conf->delivery_backoff);
+	record(e);
+}
+
+/* What the machine has not now it may have in a while; until then the others
+ * have the hands.  Said once, however many wait. */
+static void
+postpone(struct errand *e, const char *why)
+{
+	struct worker *w = e->worker;
+	span wait = w->conf->delivery_backoff;
+
+	if (!w->delivering->out_of_processes)
+		log_warn("no process can be started for a reaction, trying again later",
+		    "reaction", e->row.reaction, "event", e->row.event, "error", why);
+	w->delivering->out_of_processes = true;
+	delivery_say_postpone(w->claims, &e->row, why, wait > SECOND ? wait : SECOND);
+	record(e);
+}
+
+static void
+attempted(void *arg, const char *error, bool begun)
 {
 	struct errand *e = arg;
+	struct delivering *d = e->worker->delivering;
 
 	e->attempt = NULL;
+	if (!begun) {
+		postpone(e, error);
+		return;
+	}
+	if (d->out_of_processes && e->version->u.reaction.channel == CHANNEL_COMMAND) {
+		log_info("processes can be started for reactions again");
+		d->out_of_processes = false;
+	}
 	over(e, error);
 }
 

@@ -1,7 +1,8 @@
 /* command.c - a reaction that runs a command.
  *
  * What it is about comes in its environment and, whole, on standard input;
- * never on its command line.  What it prints is nobody's. */
+ * never on its command line.  What it prints is nobody's.  Where no process is
+ * to be had just now, that is the machine's trouble and not the reaction's. */
 #include <string.h>
 #include "base/conf.h"
 #include "base/environment.h"
@@ -45,7 +46,11 @@ command_start(struct attempt *attempt, const struct react_task *task)
 	settings.environment = (const char *const *)e.at;
 	attempt->own = child_start(attempt->loop, &settings, ended, attempt, &err);
 	environment_done(&e);
-	if (!attempt->own)
+	if (attempt->own)
+		return;
+	if (err.class == ERR_TEMPFAIL)
+		react_postpone(attempt, xstrdup(err.message));
+	else
 		react_finish(attempt, xstrdup(err.message));
 }
 

@@ -27,7 +27,7 @@ tell(void *arg)
 {
 	struct attempt *attempt = arg;
 
-	attempt->finished(attempt->arg, attempt->error);
+	attempt->finished(attempt->arg, attempt->error, !attempt->postponed);
 	attempt_free(attempt);
 }
 
@@ -40,9 +40,16 @@ react_finish(struct attempt *attempt, char *error)
 	timer_start(attempt->tell, 0);
 }
 
+void
+react_postpone(struct attempt *attempt, char *error)
+{
+	attempt->postponed = true;
+	react_finish(attempt, error);
+}
+
 struct attempt *
 react_start(struct loop *loop, const struct conf *conf, struct pg *books,
-    const struct react_task *task, void (*finished)(void *, const char *), void *arg)
+    const struct react_task *task, void (*finished)(void *, const char *, bool), void *arg)
 {
 	struct attempt *attempt = xcalloc(1, sizeof *attempt);
 

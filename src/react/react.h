@@ -23,9 +23,12 @@ struct react_task {
 };
 
 /* BOOKS carries NOTIFY.  ERROR is NULL when it was delivered.  FINISHED is
- * called once, from the loop, never from react_start() itself. */
+ * called once, from the loop, never from react_start() itself; not BEGUN when the
+ * machine had nothing to begin with (no process, no descriptor): that was no
+ * attempt, and ERROR says what is missing. */
 struct attempt *react_start(struct loop *, const struct conf *, struct pg *books,
-    const struct react_task *, void (*finished)(void *arg, const char *error), void *arg);
+    const struct react_task *, void (*finished)(void *arg, const char *error, bool begun),
+    void *arg);
 void react_kill(struct attempt *);		/* FINISHED is not called any more */
 
 #endif

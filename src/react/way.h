@@ -2,7 +2,7 @@
  *
  * START begins the attempt and returns at once; what it keeps stands in
  * attempt->own.  It ends with one react_finish(), which may even come from
- * START itself.  KILL ends an attempt that has not finished, silently. */
+ * START itself, or there with a react_postpone().  KILL ends an attempt that has not finished, silently. */
 #ifndef REACT_WAY_H
 #define REACT_WAY_H
 
@@ -23,10 +23,12 @@ struct attempt {
 	void *own;
 	char *error;
 	struct timer *tell;		/* runs once it has ended */
-	void (*finished)(void *, const char *);
+	bool postponed;
+	void (*finished)(void *, const char *, bool);
 	void *arg;
 };
 
 void react_finish(struct attempt *, char *error);	/* taken; NULL: delivered */
+void react_postpone(struct attempt *, char *error);	/* taken; it has not begun */
 
 #endif

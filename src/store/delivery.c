@@ -217,6 +217,25 @@ delivery_say_end(struct pg *pg, const struct due_delivery *d, const char *error,
 	free(safe);
 }
 
+void
+delivery_say_postpone(struct pg *pg, const struct due_delivery *d, const char *error,
+    span wait)
+{
+	char id[24], fence[16], length[32];
+	char *safe = log_redact(error);
+	const char *params[] = { id, fence, safe, length };
+
+	snprintf(id, sizeof id, "%" PRId64, d->id);
+	snprintf(fence, sizeof fence, "%d", d->fence);
+	snprintf(length, sizeof length, "%" PRId64 " us", wait);
+	pg_say_prepared(pg,
+	    "update tocsin.delivery set state = 'pending', worker = null, lease_until = null,"
+	    " attempts = attempts - 1, error = $3, due_at = now() + $4::interval,"
+	    " resend_at = now() + $4::interval"
+	    " where id = $1 and fence = $2::integer and state = 'sending'", 4, params);
+	free(safe);
+}
+
 /* --- the sweep --- */
 
 void

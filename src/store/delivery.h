@@ -58,6 +58,10 @@ void delivery_say_hand_back(struct pg *, const struct due_delivery *const *rows,
 void delivery_say_end(struct pg *, const struct due_delivery *, const char *error,
     int most, span backoff);
 
+/* It could not be begun, which is no attempt: due again after WAIT. */
+void delivery_say_postpone(struct pg *, const struct due_delivery *, const char *error,
+    span wait);
+
 /* Those whose lease has run out: pending again, or after MOST attempts failed. */
 void delivery_say_lost(struct pg *, int most);
 

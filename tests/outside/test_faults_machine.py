@@ -119,15 +119,19 @@ def test_F_D05_no_process_can_be_started(plain, cycles, workers):
 
 
 def test_F_D05_the_command_of_a_reaction_finds_no_process(plain, cycles, workers, tmp_path):
-    """Its delivery is tried again."""
-    worker, = workers(1, env={"TOCSIN_DELIVERY_BACKOFF": "500ms"})
+    """Its delivery is tried again later, no attempt charged, said once."""
+    worker, = workers(1, env={"TOCSIN_DELIVERY_BACKOFF": "500ms", "TOCSIN_DELIVERY_ATTEMPTS": 1})
     cycles.load(graph(q='sql = "select 1"')
                 + f'[reactions.tell]\nevents = ["Q"]\ncommand = "echo $TOCSIN_KEY >>{tmp_path}/told"\n')
     with Strace(worker.pid, "inject=clone,clone3,fork,vfork:error=EAGAIN", children=True):
         cycles.tocsin("cycle", env=QUICK)
-        wait_for(lambda: cycles.db.one("select attempts > 0 and state = 'pending' from tocsin.delivery"), 30)
-        assert "cannot start a process" in cycles.db.one("select error from tocsin.delivery")
+        wait_for(lambda: cycles.db.one("select fence > 1 and state <> 'sending' from tocsin.delivery"), 30)
+        assert cycles.db.one("select state, attempts, error like '%%cannot start a process%%'"
+                             " from tocsin.delivery") == ("pending", 0, True)
     wait_for(lambda: cycles.db.one("select state from tocsin.delivery") == "delivered", 30)
+    assert cycles.db.one("select attempts from tocsin.delivery") == 1
+    worker.wait_for("processes can be started for reactions again")
+    assert len(re.findall("no process can be started for a reaction", worker.stderr)) == 1
     assert len((tmp_path / "told").read_text().splitlines()) == 1
     is_done(cycles)
 
