@@ -31,6 +31,8 @@
 	{ FIELD(name), .type = SETTING_ADDRESS, standard, 0, MAX_ADDRESS, NULL, help }
 #define OTHER(kind, name, standard, least, most, help) \
 	{ FIELD(name), .type = SETTING_##kind, standard, least, most, NULL, help }
+#define SWITCH(name, standard, help) \
+	{ FIELD(name), .type = SETTING_SWITCH, standard, 0, 0, NULL, help }
 #define CHOICE(name, standard, choices, help) \
 	{ FIELD(name), .type = SETTING_CHOICE, standard, 0, 0, choices, help }
 
@@ -105,6 +107,13 @@ const struct setting conf_settings[] = {
 	    "How often a reaction is tried before it counts as failed."),
 	OTHER(SPAN, delivery_backoff, "30s", 0, DAY,
 	    "How long to wait before the second try; each further wait is longer."),
+	SWITCH(acks_late, "true",
+	    "Acknowledge a client's task when its result is kept, not before it begins."),
+	SWITCH(track_started, "false",
+	    "Keep the state STARTED of a client's task that runs."),
+	OTHER(INTEGER, prefetch, "0", 0, 65535,
+	    "How many messages of each queue a worker process holds unacknowledged; "
+	    "0: twice its concurrency, at least 32."),
 	CHOICE(log_level, "info", log_level_names,
 	    "How much the log tells."),
 	CHOICE(log_format, "auto", log_format_names,
@@ -274,6 +283,7 @@ conf_set_json(struct conf *conf, const char *key, const json_t *v, const char *w
 		[SETTING_INTEGER] = "a whole number",
 		[SETTING_SIZE] = "a size as \"4MiB\", or a number of bytes",
 		[SETTING_LIST] = "a list of names", [SETTING_CHOICE] = "text",
+		[SETTING_SWITCH] = "true or false",
 	};
 	struct str text = STR_INIT;
 	bool by_file, good;
@@ -283,11 +293,12 @@ conf_set_json(struct conf *conf, const char *key, const json_t *v, const char *w
 	if (json_is_array(v))
 		good = type == SETTING_LIST && !join(&text, v);
 	else if (json_is_string(v)) {
-		good = type != SETTING_INTEGER;
+		good = type != SETTING_INTEGER && type != SETTING_SWITCH;
 		str_puts(&text, json_string_value(v));
 	} else {
 		good = (json_is_integer(v) && (type == SETTING_INTEGER || type == SETTING_SIZE)) ||
-		    (json_is_number(v) && type == SETTING_SPAN);
+		    (json_is_number(v) && type == SETTING_SPAN) ||
+		    (json_is_boolean(v) && type == SETTING_SWITCH);
 		json_append(&text, v);
 	}
 	if (i < 0 || good)	/* conf_set() knows what to say of an unknown name */
@@ -418,6 +429,7 @@ conf_free(struct conf *conf)
 		free(conf->where[i]);
 	}
 	free(conf->where);
+	json_decref(conf->tasks);
 	free(conf);
 }
 
@@ -447,6 +459,13 @@ conf_take_changes(struct conf *conf, struct conf *fresh,
 		setting_swap(s, conf, fresh);
 		conf->where[i] = fresh->where[i];
 		fresh->where[i] = where;
+	}
+	if (conf->tasks ? !json_equal(conf->tasks, fresh->tasks) : fresh->tasks != NULL) {
+		json_t *tasks = conf->tasks;
+
+		conf->tasks = fresh->tasks;
+		fresh->tasks = tasks;
+		each(arg, "tasks", false);
 	}
 }
 

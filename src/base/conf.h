@@ -27,7 +27,8 @@ struct conf {
 	char *broker_url, *broker_ca, *redis_url, *result_backend;
 	char *queue, *agent, *shell;
 	struct setting_list executors, pass_environment;
-	int64_t concurrency, processes, delivery_attempts;
+	int64_t concurrency, processes, delivery_attempts, prefetch;
+	bool acks_late, track_started;
 	int64_t max_value, max_output;		/* bytes */
 	int64_t command_memory, command_file_size, command_files, command_processes;
 	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
@@ -35,6 +36,7 @@ struct conf {
 	span command_cpu;
 	int log_level, log_format;		/* enum log_level, log_format */
 	char **where;		/* for each setting; NULL: the default */
+	json_t *tasks;		/* the table [tasks] of the file; NULL: none.  See model/registry.h */
 };
 
 struct conf *conf_new(void);

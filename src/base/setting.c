@@ -128,6 +128,15 @@ set_choice(void *owner, const struct setting *s, const char *text,
 }
 
 static int
+set_switch(void *owner, const struct setting *s, const char *text, struct err *err)
+{
+	if (strcmp(text, "true") && strcmp(text, "false"))
+		return err_set(err, "'%.60s' is neither true nor false", text);
+	*AS(bool, owner, s) = *text == 't';
+	return 0;
+}
+
+static int
 check_text(const struct setting *s, const char *text, struct err *err)
 {
 	size_t len = strlen(text);
@@ -217,6 +226,8 @@ setting_read(const struct setting *s, void *owner, const char *text, struct err 
 		return check_text(s, text, err) ? -1 : set_list(owner, s, text, err);
 	case SETTING_CHOICE:
 		return set_choice(owner, s, text, err);
+	case SETTING_SWITCH:
+		return set_switch(owner, s, text, err);
 	default:
 		return set_number(owner, s, text, err);
 	}
@@ -235,6 +246,8 @@ setting_show(const struct setting *s, const void *owner)
 		return xstrdup(AS(const struct setting_list, owner, s)->text);
 	case SETTING_CHOICE:
 		return xstrdup(s->choices[*AS(const int, owner, s)]);
+	case SETTING_SWITCH:
+		return xstrdup(*AS(const bool, owner, s) ? "true" : "false");
 	default:
 		return format_number(s, *AS(const int64_t, owner, s));
 	}
@@ -270,6 +283,8 @@ setting_is_same(const struct setting *s, const void *owner, const void *other)
 		    AS(const struct setting_list, other, s)->text);
 	case SETTING_CHOICE:
 		return *AS(const int, owner, s) == *AS(const int, other, s);
+	case SETTING_SWITCH:
+		return *AS(const bool, owner, s) == *AS(const bool, other, s);
 	default:
 		return *AS(const int64_t, owner, s) == *AS(const int64_t, other, s);
 	}
@@ -292,6 +307,9 @@ setting_swap(const struct setting *s, void *owner, void *other)
 		break;
 	case SETTING_LIST:
 		SWAP(struct setting_list);
+		break;
+	case SETTING_SWITCH:
+		SWAP(bool);
 		break;
 	case SETTING_CHOICE:
 		SWAP(int);

@@ -17,6 +17,7 @@ enum setting_type {		/* the field: */
 	SETTING_PATH,		/* char *: absolute */
 	SETTING_LIST,		/* struct setting_list: of names */
 	SETTING_CHOICE,		/* int: an index into choices */
+	SETTING_SWITCH,		/* bool: "true" or "false" */
 	SETTING_INTEGER,	/* int64_t */
 	SETTING_SIZE,		/* int64_t: bytes; "4MiB" */
 	SETTING_SPAN,		/* span; "90s" */

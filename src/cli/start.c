@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/toml.h"
+#include "model/registry.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
@@ -27,6 +28,21 @@ find_file(const char *config, bool *must)
 	if (!access("tocsin.toml", F_OK))
 		return "tocsin.toml";
 	return SYSCONFDIR "/tocsin/tocsin.toml";
+}
+
+/* The only table that the file may have. */
+static int
+read_tasks(struct conf *conf, const json_t *table, const struct toml *toml, const char *path,
+    struct err *err)
+{
+	struct registry *r = registry_new(table, &(struct task_defaults){ 0 }, toml, path, err);
+
+	if (!r)
+		return -1;
+	registry_release(r);
+	json_decref(conf->tasks);
+	conf->tasks = json_deep_copy(table);
+	return 0;
 }
 
 static int
@@ -52,6 +68,11 @@ read_file(struct conf *conf, const char *path, struct err *err)
 		char *where;
 		int failed;
 
+		if (!strcmp(key, "tasks")) {
+			if (read_tasks(conf, value, toml, path, err))
+				goto out;
+			continue;
+		}
 		toml_key_place(toml, &key, 1, &line, &column);
 		where = xasprintf("%s:%d:%d", path, line, column);
 		failed = conf_set_json(conf, key, value, where, err);

@@ -8,6 +8,9 @@
 #include "model/model.h"
 
 void variable_read(struct variable *, struct body *);
+void variable_read_limits(struct variable *, struct body *);	/* part of it */
+/* What is wrong with the name of an argument ("is ..."), or NULL. */
+const char *variable_arg_fault(const char *name);
 void evidence_read(struct evidence *, struct body *);
 void event_read(struct event *, struct body *);
 void reaction_read(struct reaction *, struct body *);

@@ -39,18 +39,26 @@ read_source(struct variable *v, struct body *b)
 }
 
 /* In SQL it is :name, in a command's environment TOCSIN_ARG_NAME. */
-static void
-check_arg_name(struct body *b, const char *name)
+const char *
+variable_arg_fault(const char *name)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
 	size_t n = strlen(name);
 
 	if (n == 0 || n > PARAMS_MAX_NAME || !strchr(letters, *name) ||
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")])
-		body_key_fault(b, "args", name, "'%.80s' is not a name of an argument: at most %d "
-		    "ASCII letters, digits and '_', not beginning with a digit", name, PARAMS_MAX_NAME);
-	else if (!strcmp(name, "now"))
-		body_key_fault(b, "args", name, "'now' is the time of the cycle");
+		return "is not a name of an argument: at most 63 ASCII letters, digits and '_', "
+		    "not beginning with a digit";
+	return strcmp(name, "now") ? NULL : "is the time of the cycle";
+}
+
+static void
+check_arg_name(struct body *b, const char *name)
+{
+	const char *fault = variable_arg_fault(name);
+
+	if (fault)
+		body_key_fault(b, "args", name, "'%.80s' %s", name, fault);
 }
 
 static void
@@ -138,8 +146,8 @@ read_queue(struct variable *v, struct body *b)
 		v->queue = xstrdup(queue);
 }
 
-static void
-read_limits(struct variable *v, struct body *b)
+void
+variable_read_limits(struct variable *v, struct body *b)
 {
 	bool soft = body_limit(b, "soft_time_limit", &v->soft),
 	    hard = body_limit(b, "time_limit", &v->hard);
@@ -164,7 +172,7 @@ variable_read(struct variable *v, struct body *b)
 	if (v->source && v->executor == EXEC_SQL)
 		check_params(v, b);
 	read_queue(v, b);
-	read_limits(v, b);
+	variable_read_limits(v, b);
 	body_span(b, "max_age", &v->max_age);
 }
 
