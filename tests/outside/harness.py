@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import textwrap
@@ -246,8 +247,10 @@ class Broker:
         """A connection of py-amqp."""
         import amqp
         host, port = re.search(r"@([^:/]+):(\d+)/", self.url).groups()
+        # A broker that holds a fast publisher up for a second has not died.
+        patience = {socket.TCP_USER_TIMEOUT: 60000}
         connection = amqp.Connection(host=f"{host}:{port}", userid="guest", password="guest",
-                                     virtual_host=self.vhost)
+                                     virtual_host=self.vhost, socket_settings=patience)
         connection.connect()
         return connection
 
