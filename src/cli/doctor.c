@@ -147,6 +147,12 @@ look_at_cycles(struct visit *v, PGconn *conn)
 			    member_text(c, "id"), member_text(c, "state"), member_text(c, "unsettled")),
 			    xstrdup("is a worker running, for all of its queues? "
 			    "The next 'tocsin cycle' resumes it"));
+	json_array_foreach(json_object_get(s, "cycles"), i, c)
+		if (member_null(c, "finished_at") && !member_null(c, "trouble"))
+			find(v, DOUBTFUL, "cycles", xasprintf("cycle %s waits: %s (seen %s ago)",
+			    member_text(c, "id"), member_text(c, "trouble"),
+			    member_age(c, "trouble_age")),
+			    xstrdup("it goes on by itself when the broker takes messages again"));
 	q = json_object_get(s, "deliveries");
 	if (member_number(q, "unclaimed"))
 		find(v, DOUBTFUL, "deliveries", xasprintf("%s wait, and nobody may run them",

@@ -40,6 +40,12 @@ look_at(const json_t *a, struct str *text, int *worst)
 		find(text, worst, CRITICAL, agent, what);
 		free(what);
 	}
+	if (json_is_object(open) && !member_null(open, "trouble")) {
+		what = xasprintf("cycle %s waits: %s", member_text(open, "id"),
+		    member_text(open, "trouble"));
+		find(text, worst, WARNING, agent, what);
+		free(what);
+	}
 	if (member_true(a, "overdue")) {
 		what = json_is_object(last)
 		    ? xasprintf("overdue, the last cycle (%s) ended %s", member_text(last, "id"),

@@ -12,6 +12,18 @@
 #include "store/report.h"
 #include "store/store.h"
 
+/* Why open cycles do not go on. */
+static void
+print_trouble(const json_t *c)
+{
+	if (member_null(c, "trouble") || !member_null(c, "finished_at"))
+		return;
+	term_put(stdout, TERM_YELLOW, "cycle ");
+	term_put(stdout, TERM_YELLOW, member_text(c, "id"));
+	printf(" waits: %s (seen %s ago)\n", member_shown(c, "trouble"),
+	    member_age(c, "trouble_age"));
+}
+
 static void
 print_cycles(const json_t *cycles)
 {
@@ -34,6 +46,8 @@ print_cycles(const json_t *cycles)
 	}
 	table_print(t, stdout);
 	table_free(t);
+	json_array_foreach(cycles, i, c)
+		print_trouble(c);
 }
 
 static void
@@ -251,6 +265,7 @@ print_cycle(const json_t *c)
 			printf(" %lld %s", (long long)json_integer_value(n), state);
 		putchar('\n');
 	}
+	print_trouble(c);
 	print_running(json_object_get(c, "running"));
 	print_repeated(json_object_get(c, "repeated"));
 	print_troubled(json_object_get(c, "troubled"));

@@ -36,6 +36,8 @@ struct agent {
 	span trouble_since;		/* with the broker; 0: all is well */
 	bool wait, sweeping;
 	bool started, looking, closed, stopped;
+	bool gave_up;			/* for this reason: */
+	struct err why;
 	struct err *err;
 	int rc;
 };
@@ -125,6 +127,8 @@ broker_fails(struct agent *a)
 		a->trouble_since = now;
 	if (transport_amqp_connected(a->transport) && now - a->trouble_since < most)
 		return false;
+	a->gave_up = true;
+	a->why = *why;
 	a->rc = err_class(a->err, ERR_TEMPFAIL, "%s; cycle %" PRId64 " is in the books and "
 	    "will be sent by the next 'tocsin cycle' after a lease", why->message, a->run->id);
 	return true;
@@ -207,6 +211,18 @@ live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
 	return a->rc;
 }
 
+/* For 'tocsin status': whoever sends the cycle after all takes it away. */
+static void
+leave_word(const struct conf *conf, const struct agent *a)
+{
+	struct err ignored;
+	PGconn *conn = store_open_to_write(conf, &ignored);
+
+	if (conn)
+		run_note_trouble(conn, a->run->id, a->why.message, &ignored);
+	PQfinish(conn);
+}
+
 static int
 run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
     struct run_row *run, enum cycle_end *end, struct err *err)
@@ -230,6 +246,8 @@ run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
 	PQfinish(conn);
 	conn = NULL;
 	rc = live(conf, &agent, &wire, &jobs, *end == CYCLE_RESUMED);
+	if (agent.gave_up)
+		leave_word(conf, &agent);
 out:
 	fired_jobs_done(&jobs);
 	PQfinish(conn);

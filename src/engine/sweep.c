@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
+#include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/lease.h"
@@ -20,6 +21,7 @@
 #include "io/loop.h"
 #include "io/pg.h"
 #include "store/migrate.h"
+#include "store/run.h"
 #include "store/sweep.h"
 
 struct sweeping {
@@ -224,6 +226,20 @@ plan_anew(struct pg *pg)
 	pg_ask(pg, NULL, NULL);
 }
 
+/* The books are where people look, and who runs no worker sees no log. */
+static void
+tell_trouble(struct worker *w)
+{
+	struct transport *t = w->set.transport;
+	const struct err *why = t->trouble(t);
+
+	if (w->set.only_run || (!why && !w->told_trouble))
+		return;
+	run_say_trouble(w->claims, why ? why->message : NULL);
+	pg_ask(w->claims, NULL, NULL);
+	w->told_trouble = why;
+}
+
 void
 sweep_begin(void *arg)
 {
@@ -242,6 +258,7 @@ sweep_begin(void *arg)
 		lease_renew(w);
 	plan_anew(w->claims);
 	plan_anew(w->books);
+	tell_trouble(w);
 	sweep_say_look(w->claims, w->set.only_run, w->conf->lease);
 	if (sweeps_deliveries(w))
 		delivery_say_wait(w->claims);

@@ -70,6 +70,19 @@ by_key(const void *a, const void *b)
 	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
 }
 
+/* A message that came twice, or days after its cycle was over, is as good as none.
+ * It is told of at 1, 2, 4, 8 ... */
+static void
+let_late_go(struct worker *w, const struct slip *slip)
+{
+	w->late++;
+	if ((w->late & (w->late - 1)) == 0)
+		log_info("messages ask for what is not to be done, they are dropped",
+		    "queue", slip->from->queue, "cycle", log_number(slip->key.run),
+		    "job", log_number(slip->key.id), "dropped", log_number((int64_t)w->late));
+	publish_release(w, slip->from);
+}
+
 static bool
 is_later(const struct claims *claims, struct job_key key)
 {
@@ -95,7 +108,7 @@ sort_claims(struct worker *w, struct claims *claims)
 			if (is_later(claims, slip->key))
 				put_in_inbox(w, *slip);
 			else
-				publish_release(w, slip->from);
+				let_late_go(w, slip);
 			continue;
 		}
 		f = xcalloc(1, sizeof *f);

@@ -91,6 +91,8 @@ struct worker {
 	size_t unconfirmed;		/* messages under way */
 	struct sweeping *sweeping;
 	struct timer *renew, *sweep, *retry;
+	bool told_trouble;		/* the books say that the broker has some */
+	uint64_t late;			/* jobs that were asked for and not to be done */
 	struct stopping *stopping;	/* NULL: it is not */
 	bool waiting;			/* for RETRY: the books cannot be reached */
 	int failures;			/* in a row */

@@ -43,7 +43,8 @@ ask(PGconn *conn, const char *sql, int n, const char *const *params, struct err 
 	" 'finished_at', " r ".finished_at, 'seconds'," \
 	" extract(epoch from coalesce(" r ".finished_at, now()) - " r ".created_at)," \
 	" 'jobs', " r ".jobs, 'unsettled', " r ".unsettled, 'failed', " r ".failed," \
-	" 'stalled', " STALLED(r, lease) ")"
+	" 'stalled', " STALLED(r, lease) "," \
+	" 'trouble', " r ".trouble, 'trouble_age', extract(epoch from now() - " r ".trouble_at))"
 
 /* A delivery D that must wait for one of its event to its reaction, and one that
  * nobody has taken for long, though it was sent, and sent again. */

@@ -279,6 +279,35 @@ run_queued_jobs(PGconn *conn, int64_t run, struct fired_jobs *jobs, struct err *
 	return 0;
 }
 
+int
+run_note_trouble(PGconn *conn, int64_t run, const char *why, struct err *err)
+{
+	char id[24];
+	const char *params[] = { id, why };
+	PGresult *r;
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	r = pg_exec(conn, "update tocsin.run set trouble = $2, trouble_at = now()"
+	    " where id = $1 and finished_at is null", 2, params, err);
+	PQclear(r);
+	return r ? 0 : -1;
+}
+
+/* One that is being settled goes on, so it is passed over. */
+void
+run_say_trouble(struct pg *pg, const char *why)
+{
+	const char *params[] = { why };
+
+	pg_say_prepared(pg, "with o as (select id from tocsin.run"
+	    " where kind = 'cycle' and state in ('CREATED', 'STARTED', 'ERRORED')"
+	    "  and ($1::text is not null or trouble is not null)"
+	    " order by id for update skip locked)"
+	    " update tocsin.run r set trouble = $1::text,"
+	    "  trouble_at = case when $1::text is not null then now() end"
+	    " from o where r.id = o.id", 1, params);
+}
+
 void
 run_say_started(struct pg *pg, int64_t run)
 {
@@ -288,7 +317,9 @@ run_say_started(struct pg *pg, int64_t run)
 	snprintf(id, sizeof id, "%" PRId64, run);
 	pg_say_prepared(pg, "update tocsin.run set state ="
 	    " case when state = 'CREATED' then 'STARTED' else state end,"
-	    " started_at = now(), written_at = now() where id = $1 and started_at is null",
+	    " started_at = coalesce(started_at, now()), written_at = now(),"
+	    " trouble = null, trouble_at = null"
+	    " where id = $1 and (started_at is null or trouble is not null)",
 	    1, params);
 }
 

@@ -48,8 +48,13 @@ int run_find(PGconn *, int64_t id, span lease, struct run_row *, struct err *);
  * that stands still has to send again. */
 int run_queued_jobs(PGconn *, int64_t run, struct fired_jobs *, struct err *);
 
+/* Why it does not go on, as WHY tells, for people who ask; a run that is closed has
+ * no trouble. */
+int run_note_trouble(PGconn *, int64_t run, const char *why, struct err *);
+
 /* On the loop: say the statement, and read what it answered. */
 void run_say_started(struct pg *, int64_t run);		/* CREATED becomes STARTED */
+void run_say_trouble(struct pg *, const char *why);	/* of all that are open; NULL: it is over */
 void run_say_state(struct pg *, int64_t run);
 int run_read_state(const PGresult *, struct run_row *);	/* 0, or -1: no such run */
 

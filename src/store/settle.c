@@ -366,7 +366,7 @@ static const char make_deliveries[] =
 
 static const char count_runs[] =
     "update tocsin.run r set unsettled = r.unsettled - c.settled,"
-    " failed = r.failed + c.failed, written_at = now(),"
+    " failed = r.failed + c.failed, written_at = now(), trouble = null, trouble_at = null,"
     " finished_at = case when r.unsettled = c.settled then now() end,"
     " state = case when r.unsettled = c.settled then"
     "   case when r.failed + c.failed > 0 then 'DONE_WITH_ERRORS' else 'DONE' end"

@@ -245,8 +245,8 @@ def test_F_B19_certificate_of_the_broker(rows, sandbox, certificates, name, word
 
 
 def test_F_B06_confirm_nack(rows, broker):
-    """A queue that takes no more is told of, in the log and by the agent, which
-    leaves the cycle for later; nothing is lost: L S T Q."""
+    """A queue that takes no more is told of, in the log, by the agent, which leaves
+    the cycle for later, and by whoever asks; nothing is lost: L S T Q."""
     with broker.connect() as connection:
         connection.channel().queue_declare(
             "tocsin", durable=True, auto_delete=False,
@@ -257,8 +257,35 @@ def test_F_B06_confirm_nack(rows, broker):
     assert agent.stderr.count("the broker refuses messages, trying again") == 1
     assert rows.cycles.state() == "CREATED"
     assert broker.depth("tocsin") == 2
+    waits = "cycle 1 waits: the broker refuses messages for queue tocsin"
+    assert waits in rows.tocsin("status").stdout
+    assert waits in rows.tocsin("status", 1).stdout
+    assert waits in rows.tocsin("doctor").stdout
     rows.worker()
     rows.is_right()
+    assert "waits" not in rows.tocsin("status").stdout
+
+
+def test_F_B06_what_a_worker_sends_is_refused(rows, broker):
+    """In the middle of a cycle a worker says it in the books as long as it is so,
+    and sends what follows when it is over: L S T Q."""
+    rows.load(GATED)
+    worker = rows.worker(env={**WIRE, **PATIENT})
+    rows.tocsin("cycle", env=WIRE)
+    rows.until_running()
+    rows.cycles.wait_for_job("ew", "done")
+    policy = ("-p", broker.vhost, "full")
+    broker.sandbox.rabbitmqctl("set_policy", *policy, "^tocsin$",
+                               '{"max-length": 0, "overflow": "reject-publish"}')
+    rows.open_gate()
+    worker.wait_for("the broker refuses messages, trying again")
+    waits = "cycle 1 waits: the broker refuses messages for queue tocsin"
+    wait_for(lambda: waits in rows.tocsin("status", "--check", status=None).stdout, 20)
+    assert worker.stderr.count("the broker refuses messages, trying again") == 1
+    broker.sandbox.rabbitmqctl("clear_policy", *policy)
+    rows.is_done()
+    assert rows.db.one("select count(*) from tocsin.run where trouble is not null") == 0
+    assert rows.ran() == {"v": 1, "w": 1}
 
 
 def test_F_B16_queue_with_other_arguments(rows, broker):
@@ -449,10 +476,10 @@ BOOKS = """
 
 def test_F_B12_stale_delivery_from_an_earlier_cycle(rows, amqp):
     """What comes days late, of a cycle that has ended or was pruned, is
-    acknowledged and has no effect: B."""
+    acknowledged, counted and without effect: B."""
     rows.load()
     relay = Relay(rows, 0xb12, 1)
-    rows.worker("-Q", "inbox", env=amqp.env)
+    worker = rows.worker("-Q", "inbox", env=amqp.env)
     rows.tocsin("cycle", env=WIRE)
     relay.until_closed()
     rows.is_right()
@@ -473,6 +500,9 @@ def test_F_B12_stale_delivery_from_an_earlier_cycle(rows, amqp):
         wait_for(lambda: amqp.seen["basic.ack"] == acks + len(stale))
         assert rows.db.all(BOOKS) == before
     assert set(rows.ran().values()) == {2}
+    # Each job that they name, at powers of two.
+    said = re.findall("what is not to be done, they are dropped.* dropped=([0-9]+)", worker.stderr)
+    assert said == [str(1 << n) for n in range(len(said))] and len(said) >= 4
 
 
 def resident(worker):

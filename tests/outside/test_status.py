@@ -94,7 +94,7 @@ def test_status_as_json_keeps_its_shape(shop, tocsin):
     [cycle] = s["cycles"]
     assert set(cycle) == {"id", "kind", "agent", "state", "origin", "as_of", "created_at",
                           "started_at", "finished_at", "seconds", "jobs", "unsettled", "failed",
-                          "stalled"}
+                          "stalled", "trouble", "trouble_age"}
     assert (cycle["id"], cycle["state"], cycle["jobs"], cycle["failed"]) == (1, "DONE_WITH_ERRORS", 6, 1)
     [raising] = s["raising"]
     assert set(raising) == {"event", "agent", "priority", "action", "since", "evaluated_at",
