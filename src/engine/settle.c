@@ -12,9 +12,7 @@
  * Nothing here is lost by dying: before the commit nothing has happened, after
  * it the sweep finds what was not published.  A commit whose answer is lost is
  * simply settled again: the fences let nothing through twice. */
-#include "engine/worker.h"
-#include <inttypes.h>
-#include <stdio.h>
+#include "engine/settling.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/conf.h"
@@ -23,33 +21,7 @@
 #include "base/log.h"
 #include "engine/decide.h"
 #include "engine/publish.h"
-#include "io/loop.h"
 #include "io/pg.h"
-
-enum stage {
-	IDLE,
-	STORING,		/* a round of outcomes is under way */
-	STORED,			/* its answer is there */
-	FETCHING,		/* definitions that deciding needs */
-	ENDING,			/* the last statements and the commit */
-	ROLLING_BACK,
-};
-
-struct settling {
-	enum stage stage;
-	struct flights batch;
-	size_t size;			/* how many of a batch to take at once */
-	int tries;			/* of this batch, after deadlocks */
-	/* Of the transaction: */
-	bool first;			/* no round is answered yet */
-	VEC(struct outcome) round;	/* lent from the batch, or skips */
-	VEC(struct outcome) skipped;	/* all rounds' skips, owned */
-	struct settled settled;		/* the present round's answer */
-	VEC(struct job_key) fired;
-	VEC(struct job_key) failed;	/* by us: the fence let them through */
-	VEC(struct moved) moved;
-	VEC(struct run_count) counts;
-};
 
 struct settling *
 settling_new(void)
@@ -219,101 +191,7 @@ begin(struct worker *w)
 	store_round(w);
 }
 
-/* --- deciding --- */
-
-static void
-count(struct settling *s, int64_t run, bool failed)
-{
-	size_t i;
-
-	for (i = 0; i < s->counts.n; i++)
-		if (s->counts.at[i].run == run)
-			break;
-	if (i == s->counts.n)
-		vec_push(&s->counts, ((struct run_count){ run, 0, 0 }));
-	s->counts.at[i].settled++;
-	s->counts.at[i].failed += failed;
-}
-
-static const struct outcome *
-outcome_of(const struct settling *s, struct job_key key)
-{
-	for (size_t i = 0; i < s->round.n; i++)
-		if (s->round.at[i].key.run == key.run && s->round.at[i].key.id == key.id)
-			return &s->round.at[i];
-	return NULL;
-}
-
-static bool
-has_failed(const struct settling *s, struct job_key key)
-{
-	for (size_t i = 0; i < s->failed.n; i++)
-		if (s->failed.at[i].run == key.run && s->failed.at[i].id == key.id)
-			return true;
-	return false;
-}
-
-static void
-log_failure(const struct settling *s, const struct outcome *o)
-{
-	if (o->state == JOB_FAILED && has_failed(s, o->key))
-		log_warn("a job failed", "cycle", log_number(o->key.run),
-		    "kind", kind_text(o->kind), "name", o->name,
-		    "reason", reason_text(o->reason), "attempt", log_number(o->attempts),
-		    "error", o->error);
-}
-
-static const char *
-name_of(const struct settling *s, const struct moved *m)
-{
-	for (size_t i = 0; i < s->batch.n; i++) {
-		const struct outcome *o = &s->batch.at[i]->outcome;
-
-		if (o->key.run == m->key.run && o->key.id == m->key.id)
-			return o->name;
-	}
-	return "";
-}
-
-static void
-log_signal(const struct settling *s, const struct moved *m)
-{
-	if (m->after.action == RAISE || m->after.action == STOP_RAISING)
-		log_info("signal", "event", name_of(s, m), "signal",
-		    signal_text(m->after.action), "cycle", log_number(m->key.run));
-}
-
-static void
-log_hold(const struct settling *s, const struct moved *m)
-{
-	if (m->note)
-		log_warn("an event's hold did not go on", "event", name_of(s, m), "note",
-		    m->note, "cycle", log_number(m->key.run));
-}
-
-static void
-log_end(const struct run_end *end)
-{
-	char seconds[32];
-
-	snprintf(seconds, sizeof seconds, "%.3f", (double)end->took / SECOND);
-	log_info("cycle closed", "cycle", log_number(end->run), "state",
-	    run_state_text(end->state), "jobs", log_number(end->jobs),
-	    "failed", log_number(end->failed), "seconds", seconds);
-}
-
-static void
-skip(struct settling *s, struct candidate *c)
-{
-	struct outcome o = { .key = c->key, .kind = c->kind, .fence = -1,
-		.state = JOB_SKIPPED, .truth = TRUTH_UNKNOWN,
-		.reason = c->stale ? REASON_EXPIRED : REASON_UPSTREAM };
-
-	o.name = xstrdup(c->name);
-	o.error = c->stale ? xasprintf("stale: %s", c->stale) : NULL;
-	vec_push(&s->skipped, o);
-	vec_push(&s->round, o);
-}
+/* --- definitions --- */
 
 /* Definitions that deciding needs and that are not at hand: of events that may
  * be decided early or without an input, and of those that have just been. */
@@ -380,58 +258,6 @@ have_versions(struct worker *w)
 	return have;
 }
 
-static void
-move(struct worker *w, const struct standing *st)
-{
-	struct settling *s = w->settling;
-	struct version *v = versions_hold(w->versions, st->version);
-	struct moved m;
-	struct err err;
-
-	if (v && !v->broken) {
-		if (decide_move(v, st, &m, &err)) {
-			log_error("an event's next call cannot be computed", "event",
-			    log_number(st->event), "error", err.message);
-			m.keep_schedule = true;
-			m.next_call = INSTANT_NEVER;
-		}
-		vec_push(&s->moved, m);
-	}
-	versions_release(w->versions, v);
-}
-
-/* What the round's answer means: who is counted, fired, skipped, moved. */
-static void
-decide(struct worker *w)
-{
-	struct settling *s = w->settling;
-	struct settled *answer = &s->settled;
-
-	for (size_t i = 0; i < answer->ours.n; i++) {
-		const struct outcome *o = outcome_of(s, answer->ours.at[i]);
-
-		count(s, o->key.run, o->state == JOB_FAILED);
-		if (o->state == JOB_FAILED)
-			vec_push(&s->failed, o->key);
-	}
-	s->round.n = 0;
-	for (size_t i = 0; i < answer->candidates.n; i++) {
-		struct candidate *c = &answer->candidates.at[i];
-		struct version *v = decide_needs_definition(c)
-		    ? versions_hold(w->versions, c->version) : NULL;
-
-		switch (decide_ready(v, c)) {
-		case JOB_QUEUED: vec_push(&s->fired, c->key); break;
-		case JOB_SKIPPED: skip(s, c); break;
-		default: break;
-		}
-		versions_release(w->versions, v);
-	}
-	for (size_t i = 0; i < answer->standings.n; i++)
-		move(w, &answer->standings.at[i]);
-	settled_done(answer);
-}
-
 /* --- the end --- */
 
 struct acks {
@@ -453,27 +279,6 @@ release_all(void *arg, bool sent)
 }
 
 static void
-tell(struct worker *w, const struct ended *ended)
-{
-	struct settling *s = w->settling;
-
-	for (size_t i = 0; i < s->batch.n; i++)
-		log_failure(s, &s->batch.at[i]->outcome);
-	for (size_t i = 0; i < s->moved.n && !w->set.run_changed; i++)
-		log_signal(s, &s->moved.at[i]);
-	for (size_t i = 0; i < s->moved.n; i++)
-		log_hold(s, &s->moved.at[i]);
-	for (size_t i = 0; i < ended->runs.n; i++) {
-		const struct run_end *end = &ended->runs.at[i];
-
-		if (w->set.run_changed)
-			w->set.run_changed(w->set.arg, end);
-		else if (end->unsettled == 0)
-			log_end(end);
-	}
-}
-
-static void
 ended(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
@@ -488,7 +293,7 @@ ended(void *arg, const struct pg_answer *answer)
 	failpoint("worker.after_commit");
 	worker_note_success(w);
 	settle_read_end(answer, &ended);
-	tell(w, &ended);
+	settle_tell(w, &ended);
 	acks = xcalloc(1, sizeof *acks);
 	acks->worker = w;
 	for (size_t i = 0; i < s->batch.n; i++) {
@@ -526,7 +331,7 @@ settle_finished(struct worker *w)
 	if (s->stage == IDLE && !w->waiting)
 		begin(w);
 	if (s->stage == STORED && have_versions(w)) {
-		decide(w);
+		settle_decide_round(w);
 		if (s->round.n)
 			store_round(w);
 		else

@@ -61,6 +61,12 @@ struct settled {			/* what one round came to */
 };
 void settled_done(struct settled *);
 
+/* What follows belongs to the transaction that the first round began.  If the
+ * connection was lost and made again meanwhile there is none, and these two fail
+ * outside of one, and all behind them with them. */
+enum { SETTLE_GUARD_STATEMENTS = 2 };
+void settle_say_guard(struct pg *);
+
 /* FIRST says begin and locks before. */
 void settle_say_outcomes(struct pg *, const struct outcome *, size_t n, bool first);
 void settle_read_outcomes(const struct pg_answer *, bool first, struct settled *);

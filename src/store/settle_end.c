@@ -1,0 +1,213 @@
+/* settle_end.c - the last statements of a settling: what its rounds lead to.
+ *
+ * What is ready is queued, events move, signals and their deliveries are made,
+ * runs are counted down and closed; then the commit.  The runs are locked since the
+ * first round, so here nobody waits for anybody. */
+#include "store/settle.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "io/pg.h"
+#include "store/array.h"
+#include "store/row.h"
+
+static const char queue_fired[] =
+    "update tocsin.job j set state = 'queued', queued_at = now()"
+    " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
+    " where j.run_id = k.run_id and j.id = k.id and j.state = 'waiting'"
+    " returning j.run_id, j.id, j.kind, j.queue, j.name";
+
+static const char move_events[] =
+    "with m as materialized ("
+    " select * from unnest($1::integer[], $2::bigint[], $3::text[], $4::text[],"
+    "  $5::integer[], $6::timestamptz[], $7::boolean[], $8::timestamptz[], $9::integer[],"
+    "  $10::text[]) m (id, run_id, state, action, hold, next_call, keep, as_of, job, note)"
+    "), n as ("
+    " update tocsin.job j set note = concat_ws('; ', j.note, m.note)"
+    " from m where j.run_id = m.run_id and j.id = m.job and m.note is not null"
+    ") update tocsin.event e set state = m.state, action = m.action,"
+    " hold = case when m.keep then e.hold else m.hold end,"
+    " next_call = case when m.keep then e.next_call else m.next_call end,"
+    " as_of = case when m.keep then e.as_of else m.as_of end,"
+    " run_id = m.run_id, evaluated_at = now() from m where e.id = m.id";
+
+/* What decided an event is read from the run's own rows: each evidence with its
+ * truth, and under it the variables with their values as this run saw them. */
+static const char make_signals[] =
+    "insert into tocsin.signal (run_id, event, action, version, hold, decided_by)"
+    " select j.run_id, j.name, m.action, j.version, m.hold, jsonb_build_object("
+    "  'definition', ev.body -> 'definition', 'version', j.version, 'hash', ev.hash,"
+    "  'truth', j.truth, 'note', j.note, 'hold', m.hold, 'evidences', coalesce(("
+    "   select jsonb_agg(jsonb_build_object('name', u.name, 'version', u.version,"
+    "    'definition', uv.body -> 'definition', 'operator', uv.body -> 'operator',"
+    "    'operand', uv.body -> 'operand', 'state', u.state, 'truth', u.truth,"
+    "    'value', case when pg_column_size(u.value) <= 8192 then u.value"
+    "     else to_jsonb('(larger than 8 KiB)'::text) end,"
+    "    'computed_at', u.computed_at, 'variables', coalesce(("
+    "     select jsonb_agg(jsonb_build_object('name', w.name, 'version', w.version,"
+    "      'state', w.state, 'reason', w.reason, 'value',"
+    "      case when pg_column_size(w.value) <= 8192 then w.value"
+    "       else to_jsonb('(larger than 8 KiB)'::text) end,"
+    "      'computed_at', w.computed_at, 'stale', w.stale, 'age',"
+    "      extract(epoch from now() - w.computed_at)) order by w.id)"
+    "     from tocsin.job w where w.run_id = u.run_id and w.id = any (u.upstream)), '[]'))"
+    "    order by u.id)"
+    "   from tocsin.job u join tocsin.version uv on uv.id = u.version"
+    "   where u.run_id = j.run_id and u.id = any (j.upstream)), '[]'))"
+    " from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[])"
+    "  m (run_id, id, action, hold)"
+    " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
+    " join tocsin.version ev on ev.id = j.version"
+    " where m.action <> 'do_nothing'";
+
+static const char make_deliveries[] =
+    "insert into tocsin.delivery (run_id, event, reaction, version, resend_at)"
+    " select j.run_id, j.name, v.name, v.id, now() + $4::interval"
+    " from unnest($1::bigint[], $2::integer[], $3::text[]) m (run_id, id, action)"
+    " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
+    " join tocsin.version v on v.id = any (j.reactions)"
+    " where m.action <> 'do_nothing'"
+    "  and coalesce(v.body -> 'on', '[\"raise\", \"stop_raising\"]') ? m.action"
+    " order by j.run_id, j.id, v.id returning run_id, event, reaction";
+
+static const char count_runs[] =
+    "update tocsin.run r set unsettled = r.unsettled - c.settled,"
+    " failed = r.failed + c.failed, written_at = now(), trouble = null, trouble_at = null,"
+    " finished_at = case when r.unsettled = c.settled then now() end,"
+    " state = case when r.unsettled = c.settled then"
+    "   case when r.failed + c.failed > 0 then 'DONE_WITH_ERRORS' else 'DONE' end"
+    "  when r.failed + c.failed > 0 then 'ERRORED' else r.state end"
+    " from unnest($1::bigint[], $2::integer[], $3::integer[]) c (id, settled, failed)"
+    " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed, r.jobs,"
+    "  (extract(epoch from clock_timestamp() - r.created_at) * 1000000)::bigint";
+
+static void
+say_fired(struct pg *pg, const struct job_key *fired, size_t n)
+{
+	struct array runs = { 0 }, ids = { 0 };
+	const char *params[2];
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&runs, fired[i].run);
+		array_int(&ids, fired[i].id);
+	}
+	params[0] = array_literal(&runs);
+	params[1] = array_literal(&ids);
+	pg_say_prepared(pg, queue_fired, 2, params);
+	array_done(&runs);
+	array_done(&ids);
+}
+
+static void
+say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
+{
+	struct array event = { 0 }, run = { 0 }, id = { 0 }, state = { 0 }, action = { 0 },
+	    hold = { 0 }, next = { 0 }, keep = { 0 }, as_of = { 0 }, note = { 0 };
+	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep, &as_of,
+		&note };
+	char buf[INSTANT_TEXT], length[32];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct moved *m = &moved[i];
+
+		array_int(&event, m->event);
+		array_int(&run, m->key.run);
+		array_int(&id, m->key.id);
+		array_text(&state, event_state_text(m->after.state));
+		array_text(&action, signal_text(m->after.action));
+		array_int(&hold, m->after.hold);
+		array_text(&next, clock_format(m->next_call, buf));
+		array_bool(&keep, m->keep_schedule);
+		array_text(&as_of, clock_format(m->after.as_of, buf));
+		array_text(&note, m->note);
+	}
+	pg_say_prepared(pg, move_events, 10, (const char *[]){ array_literal(&event),
+	    array_literal(&run), array_literal(&state), array_literal(&action),
+	    array_literal(&hold), array_literal(&next), array_literal(&keep),
+	    array_literal(&as_of), array_literal(&id), array_literal(&note) });
+	pg_say_prepared(pg, make_signals, 4, (const char *[]){ array_literal(&run),
+	    array_literal(&id), array_literal(&action), array_literal(&hold) });
+	snprintf(length, sizeof length, "%" PRId64 " us", lease);
+	pg_say_prepared(pg, make_deliveries, 4, (const char *[]){ array_literal(&run),
+	    array_literal(&id), array_literal(&action), length });
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		array_done(all[i]);
+}
+
+static void
+say_counts(struct pg *pg, const struct run_count *counts, size_t n)
+{
+	struct array run = { 0 }, settled = { 0 }, failed = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&run, counts[i].run);
+		array_int(&settled, counts[i].settled);
+		array_int(&failed, counts[i].failed);
+	}
+	pg_say_prepared(pg, count_runs, 3, (const char *[]){ array_literal(&run),
+	    array_literal(&settled), array_literal(&failed) });
+	array_done(&run);
+	array_done(&settled);
+	array_done(&failed);
+}
+
+void
+settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
+    const struct moved *moved, size_t n_moved, const struct run_count *counts,
+    size_t n_counts, span lease)
+{
+	settle_say_guard(pg);
+	say_fired(pg, fired, n_fired);
+	say_moved(pg, moved, n_moved, lease);
+	say_counts(pg, counts, n_counts);
+	pg_say(pg, "commit", 0, NULL);
+}
+
+void
+settle_read_end(const struct pg_answer *answer, struct ended *ended)
+{
+	PGresult **r = answer->results + SETTLE_GUARD_STATEMENTS;
+	const PGresult *fired = r[0], *deliveries = r[3], *runs = r[4];
+
+	for (int i = 0; i < PQntuples(fired); i++) {
+		struct fired_job job = { { row_number(fired, i, 0), (int)row_number(fired, i, 1) },
+			(enum kind)kind_find(PQgetvalue(fired, i, 2)),
+			xstrdup(PQgetvalue(fired, i, 3)), xstrdup(PQgetvalue(fired, i, 4)) };
+
+		vec_push(&ended->fired, job);
+	}
+	for (int i = 0; i < PQntuples(runs); i++) {
+		struct run_end end = { row_number(runs, i, 0),
+			(enum run_state)run_state_find(PQgetvalue(runs, i, 1)),
+			(int)row_number(runs, i, 2), (int)row_number(runs, i, 3),
+			(int)row_number(runs, i, 4), row_number(runs, i, 5) };
+
+		vec_push(&ended->runs, end);
+	}
+	delivery_read_keys(deliveries, &ended->deliveries);
+}
+
+void
+moved_done(struct moved *m)
+{
+	free(m->note);
+	m->note = NULL;
+}
+
+void
+fired_jobs_done(struct fired_jobs *jobs)
+{
+	for (size_t i = 0; i < jobs->n; i++) {
+		free(jobs->at[i].queue);
+		free(jobs->at[i].name);
+	}
+	vec_done(jobs);
+}
+
+void
+ended_done(struct ended *ended)
+{
+	fired_jobs_done(&ended->fired);
+	delivery_keys_done(&ended->deliveries);
+	vec_done(&ended->runs);
+}
