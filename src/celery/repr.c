@@ -250,3 +250,25 @@ celery_repr(struct str *out, struct raw value, bool as_tuple, long limit)
 		str_puts(out, w.closing[--w.level]);
 	str_done(&w.token);
 }
+
+void
+celery_repr_exception(struct str *out, const char *type, struct raw args)
+{
+	size_t n = raw_kind(args) == '[' ? raw_count(args) : 1;
+
+	str_puts(out, type);
+	if (!args.text || raw_kind(args) == 'n')
+		str_puts(out, "()");
+	else if (n > 1 || raw_kind(args) == '[') {
+		celery_repr(out, args, true, CELERY_REPR_EXCEPTION_MAX);
+		if (n == 1) {	/* "('boom',)" */
+			out->len -= 2;
+			out->text[out->len] = '\0';
+			str_putc(out, ')');
+		}
+	} else {
+		str_putc(out, '(');
+		celery_repr(out, args, false, CELERY_REPR_EXCEPTION_MAX);
+		str_putc(out, ')');
+	}
+}
