@@ -258,14 +258,19 @@ or_none(const char *text)
 }
 
 /* Of what is in our options this one is reported by every server, and nobody
- * has it by default. */
+ * has it by default.  What a server reports libpq forgets if there is no memory
+ * for it, and says nothing. */
 int
 session_check(PGconn *conn, const struct pg_settings *set, struct err *err)
 {
 	const char *style = PQparameterStatus(conn, "IntervalStyle"),
 	    *standby = PQparameterStatus(conn, "in_hot_standby");
 
-	if (!style || strcmp(style, "iso_8601"))
+	if (!style)
+		return err_class(err, ERR_TEMPFAIL, "PostgreSQL at %s, port %s, has not told its "
+		    "IntervalStyle: memory has run out here, or " NO_POOLER,
+		    or_none(PQhost(conn)), or_none(PQport(conn)));
+	if (strcmp(style, "iso_8601"))
 		return err_class(err, ERR_CONFIG, "PostgreSQL at %s, port %s, was not told the "
 		    "options of the session: " NO_POOLER, or_none(PQhost(conn)),
 		    or_none(PQport(conn)));
