@@ -10,8 +10,9 @@
  * messages acknowledged.
  *
  * Nothing here is lost by dying: before the commit nothing has happened, after
- * it the sweep finds what was not published.  A commit whose answer is lost is
- * simply settled again: the fences let nothing through twice. */
+ * it the sweep finds what was not published.  A batch whose commit is not
+ * answered is in doubt: we look whether it had fired anything, and settle it
+ * again.  If it had been committed the fences let nothing through twice. */
 #include "engine/settling.h"
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ void
 settling_free(struct settling *s)
 {
 	forget_transaction(s);
+	ended_done(&s->before);
 	for (size_t i = 0; i < s->batch.n; i++)
 		flight_free(s->batch.at[i]);
 	vec_done(&s->batch);
@@ -106,6 +108,8 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 	struct settling *s = w->settling;
 	bool again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
 
+	for (size_t i = 0; i < s->batch.n; i++)
+		s->batch.at[i]->in_doubt |= s->stage == ENDING;
 	if (!again && !is_outcomes_fault(answer->sqlstate))
 		worker_note_trouble(w, "settling", answer->err);
 	else if (again) {
@@ -160,6 +164,32 @@ store_round(struct worker *w)
 	pg_ask(w->books, stored, w);
 }
 
+static void
+found_before(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+
+	ended_done(&w->settling->before);
+	if (!answer->err)	/* else the sweep finds them */
+		settle_read_fired_before(answer, &w->settling->before);
+}
+
+static void
+look_for_fired_before(struct worker *w)
+{
+	struct settling *s = w->settling;
+	VEC(struct job_key) keys = { 0 };
+
+	for (size_t i = 0; i < s->batch.n; i++)
+		if (s->batch.at[i]->in_doubt)
+			vec_push(&keys, s->batch.at[i]->job.key);
+	if (keys.n) {
+		settle_say_fired_before(w->books, keys.at, keys.n);
+		pg_ask(w->books, found_before, w);
+	}
+	vec_done(&keys);
+}
+
 static int
 by_key(const void *a, const void *b)
 {
@@ -188,6 +218,7 @@ begin(struct worker *w)
 		vec_push(&s->round, s->batch.at[i]->outcome);
 	s->first = true;
 	failpoint("worker.before_settle");
+	look_for_fired_before(w);
 	store_round(w);
 }
 
@@ -278,6 +309,23 @@ release_all(void *arg, bool sent)
 	free(acks);
 }
 
+/* Publish with it what a commit had fired that was not answered. */
+static void
+add_fired_before(struct settling *s, struct ended *ended)
+{
+	struct ended *before = &s->before;
+
+	if (before->fired.n || before->deliveries.n)
+		log_info("an unanswered commit had taken effect", "fired",
+		    log_number((int64_t)before->fired.n), "deliveries",
+		    log_number((int64_t)before->deliveries.n));
+	for (size_t i = 0; i < before->fired.n; i++)
+		vec_push(&ended->fired, before->fired.at[i]);
+	for (size_t i = 0; i < before->deliveries.n; i++)
+		vec_push(&ended->deliveries, before->deliveries.at[i]);
+	before->fired.n = before->deliveries.n = 0;	/* taken */
+}
+
 static void
 ended(void *arg, const struct pg_answer *answer)
 {
@@ -306,6 +354,7 @@ ended(void *arg, const struct pg_answer *answer)
 	if (s->size < BATCH_MAX && !w->finished.n)
 		s->size = BATCH_MAX;
 	forget_transaction(s);
+	add_fired_before(s, &ended);
 	publish_ended(w, &ended, release_all, acks);
 	failpoint("worker.after_publish");
 	ended_done(&ended);

@@ -19,6 +19,7 @@ struct settling {
 	struct flights batch;
 	size_t size;			/* how many of a batch to take at once */
 	int tries;			/* of this batch, after deadlocks */
+	struct ended before;		/* what a commit had fired that was not answered */
 	/* Of the transaction: */
 	bool first;			/* no round is answered yet */
 	VEC(struct outcome) round;	/* lent from the batch, or skips */

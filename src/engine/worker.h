@@ -48,6 +48,7 @@ struct flight {
 	struct version *version;
 	struct exec *exec;		/* of a variable under way */
 	struct outcome outcome;
+	bool in_doubt;			/* it may be settled: the commit was not answered */
 };
 
 struct flights {

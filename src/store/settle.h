@@ -110,6 +110,11 @@ struct ended {
 	VEC(struct run_end) runs;
 	struct delivery_keys deliveries;	/* that were made */
 };
+/* Where a former settling of these jobs was not answered: what it had fired, if
+ * it was committed.  To be asked before they are settled again. */
+void settle_say_fired_before(struct pg *, const struct job_key *, size_t n);
+void settle_read_fired_before(const struct pg_answer *, struct ended *);
+
 void fired_jobs_done(struct fired_jobs *);
 void settle_read_end(const struct pg_answer *, struct ended *);
 void ended_done(struct ended *);

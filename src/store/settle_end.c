@@ -81,19 +81,37 @@ static const char count_runs[] =
     " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed, r.jobs,"
     "  (extract(epoch from clock_timestamp() - r.created_at) * 1000000)::bigint";
 
+/* What a transaction fires bears the instant at which it settled the others. */
+static const char find_fired[] =
+    "select j.run_id, j.id, j.kind, j.queue, j.name"
+    " from (select distinct o.run_id, o.finished_at"
+    "  from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
+    "  join tocsin.job o on o.run_id = k.run_id and o.id = k.id"
+    "  where o.state in ('done', 'failed', 'skipped')) o"
+    " join tocsin.job j on j.run_id = o.run_id"
+    " where j.state = 'queued' and j.queued_at = o.finished_at order by 1, 2";
+
+static const char find_deliveries[] =
+    "select d.run_id, d.event, d.reaction"
+    " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
+    " join tocsin.job o on o.run_id = k.run_id and o.id = k.id"
+    " join tocsin.delivery d on d.run_id = o.run_id and d.event = o.name"
+    " where o.kind = 'event' and d.state = 'pending' order by d.id";
+
 static void
-say_fired(struct pg *pg, const struct job_key *fired, size_t n)
+say_keys(struct pg *pg, const char *const *statements, const struct job_key *keys, size_t n)
 {
 	struct array runs = { 0 }, ids = { 0 };
 	const char *params[2];
 
 	for (size_t i = 0; i < n; i++) {
-		array_int(&runs, fired[i].run);
-		array_int(&ids, fired[i].id);
+		array_int(&runs, keys[i].run);
+		array_int(&ids, keys[i].id);
 	}
 	params[0] = array_literal(&runs);
 	params[1] = array_literal(&ids);
-	pg_say_prepared(pg, queue_fired, 2, params);
+	for (; *statements; statements++)
+		pg_say_prepared(pg, *statements, 2, params);
 	array_done(&runs);
 	array_done(&ids);
 }
@@ -157,18 +175,21 @@ settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
     size_t n_counts, span lease)
 {
 	settle_say_guard(pg);
-	say_fired(pg, fired, n_fired);
+	say_keys(pg, (const char *const []){ queue_fired, NULL }, fired, n_fired);
 	say_moved(pg, moved, n_moved, lease);
 	say_counts(pg, counts, n_counts);
 	pg_say(pg, "commit", 0, NULL);
 }
 
 void
-settle_read_end(const struct pg_answer *answer, struct ended *ended)
+settle_say_fired_before(struct pg *pg, const struct job_key *settled, size_t n)
 {
-	PGresult **r = answer->results + SETTLE_GUARD_STATEMENTS;
-	const PGresult *fired = r[0], *deliveries = r[3], *runs = r[4];
+	say_keys(pg, (const char *const []){ find_fired, find_deliveries, NULL }, settled, n);
+}
 
+static void
+read_fired(const PGresult *fired, struct ended *ended)
+{
 	for (int i = 0; i < PQntuples(fired); i++) {
 		struct fired_job job = { { row_number(fired, i, 0), (int)row_number(fired, i, 1) },
 			(enum kind)kind_find(PQgetvalue(fired, i, 2)),
@@ -176,6 +197,22 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 
 		vec_push(&ended->fired, job);
 	}
+}
+
+void
+settle_read_fired_before(const struct pg_answer *answer, struct ended *ended)
+{
+	read_fired(answer->results[0], ended);
+	delivery_read_keys(answer->results[1], &ended->deliveries);
+}
+
+void
+settle_read_end(const struct pg_answer *answer, struct ended *ended)
+{
+	PGresult **r = answer->results + SETTLE_GUARD_STATEMENTS;
+	const PGresult *deliveries = r[3], *runs = r[4];
+
+	read_fired(r[0], ended);
 	for (int i = 0; i < PQntuples(runs); i++) {
 		struct run_end end = { row_number(runs, i, 0),
 			(enum run_state)run_state_find(PQgetvalue(runs, i, 1)),

@@ -559,16 +559,15 @@ def test_F_B20_foreign_messages_ahead_in_the_queue(rows, broker, messages):
 # --- answers of PostgreSQL that are lost ---
 
 
-def commit_of_a_signal(postgres):
-    """Is it the answer to the COMMIT of a transaction that makes signals?"""
+def commit_of_a_signal():
+    """Is it the answer to the COMMIT of a transaction that has made a signal?"""
     made = []
 
-    def watch(unit):
-        if unit.name == "E" and "insert into tocsin.signal" in unit.text:
+    def where(unit):
+        if says("C", "^INSERT 0 [1-9]")(unit):
             made.append(unit)
-        return unit.data
-    postgres.to_server.rule = watch
-    return lambda unit: made and unit.name == "C" and unit.text == "COMMIT"
+        return made and unit.name == "C" and unit.text == "COMMIT"
+    return where
 
 
 @pytest.mark.parametrize("who", ["agent", "worker"])
@@ -583,7 +582,7 @@ def test_F_C03_commit_sent_and_answer_lost(rows, postgres, who, record_property)
         rows.worker()
         agent = postgres.env
     commit = says("C", "^COMMIT$")
-    rules = [cut(commit), cut(commit, skip=1), cut(commit_of_a_signal(postgres))]
+    rules = [cut(commit), cut(commit, skip=1), cut(commit_of_a_signal())]
     for n, rule in enumerate(rules[:1] if who == "agent" else rules):
         postgres.to_client.rule = rule
         done = rows.tocsin("cycle", "--wait", env=agent, status=None, timeout=30)
@@ -596,6 +595,29 @@ def test_F_C03_commit_sent_and_answer_lost(rows, postgres, who, record_property)
         rows.is_right()
         assert rows.cycles.last() == n + 1
         rows.cycles.due_again()
+    record_property("times", postgres.faults)
+
+
+def test_F_C03_what_was_fired_is_published_at_once(rows, postgres, record_property):
+    """What a transaction had fired whose COMMIT was not answered waits for no sweep:
+    it is read again, and published: S B."""
+    rows.load(GRAPH + """
+    [reactions.tell]
+    events = ["one"]
+    on = ["raise", "continue_raising"]
+    command = "echo $TOCSIN_KEY >>{dir}/told"
+    """)
+    worker = rows.worker(env={**postgres.env, "TOCSIN_LEASE": "300s", "TOCSIN_SWEEP": "300s"})
+    commit = says("C", "^COMMIT$")
+    for n, rule in enumerate([cut(commit), cut(commit, skip=1), cut(commit_of_a_signal())]):
+        postgres.to_client.rule = rule
+        rows.tocsin("cycle", "--wait", env=WIRE, status=1, timeout=30)
+        assert postgres.faults == n + 1
+        rows.is_right()
+        wait_for(lambda: rows.db.one("select count(*) from tocsin.delivery where state = 'delivered'") == n + 1)
+        rows.cycles.due_again()
+    worker.wait_for("an unanswered commit had taken effect.* deliveries=1")
+    assert len((rows.directory / "told").read_text().split()) == 3
     record_property("times", postgres.faults)
 
 
