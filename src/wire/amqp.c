@@ -59,6 +59,7 @@ ready(void *arg)
 	} else
 		consume_begin(line->wire);
 	queue_declare_next(line);
+	remote_ready(line->wire->remote, line);
 }
 
 static void
@@ -70,6 +71,7 @@ closed(void *arg, const struct err *err)
 	line->up = false;
 	timer_stop(line->again);
 	queue_forget_all(line);
+	remote_lost(w->remote, line);
 	if (is_out(line)) {
 		publish_lost(w);
 		if (line->was_up)
@@ -98,6 +100,10 @@ channel_closed(void *arg, int channel, int code, const struct err *err)
 	struct line *line = arg;
 	struct err why = *err;
 
+	if (channel >= REMOTE_ASKING) {
+		remote_refused(line->wire->remote, line, channel, code, err);
+		return;
+	}
 	if (channel == COUNTING) {
 		count_refused(line->wire, code, err);
 		return;
@@ -115,7 +121,9 @@ answered(void *arg, const struct amqp_answer *answer)
 {
 	struct line *line = arg;
 
-	if (answer->channel == COUNTING)
+	if (answer->channel >= REMOTE_ASKING)
+		remote_answered(line->wire->remote, line, answer);
+	else if (answer->channel == COUNTING)
 		count_answered(line->wire, answer);
 	else if (answer->channel == SCRATCH)
 		queue_answered(line, answer);
@@ -126,7 +134,12 @@ answered(void *arg, const struct amqp_answer *answer)
 static void
 delivered(void *arg, const struct amqp_delivery *d)
 {
-	consume_delivered(((struct line *)arg)->wire, d);
+	struct wire *w = ((struct line *)arg)->wire;
+
+	if (d->channel == REMOTE)
+		remote_delivered(w->remote, d);
+	else
+		consume_delivered(w, d);
 }
 
 static void
@@ -144,7 +157,12 @@ returned(void *arg, const struct amqp_return *r)
 static void
 cancelled(void *arg, int channel, amqp_bytes_t consumer)
 {
-	consume_cancelled(((struct line *)arg)->wire, consumer);
+	struct wire *w = ((struct line *)arg)->wire;
+
+	if (channel == REMOTE)
+		remote_cancelled(w->remote);
+	else
+		consume_cancelled(w, consumer);
 }
 
 static void

@@ -81,9 +81,9 @@ text_of(const amqp_basic_properties_t *p, amqp_flags_t flag, amqp_bytes_t b, str
 	return p->_flags & flag ? arena_strndup(arena, b.len ? b.bytes : "", b.len) : NULL;
 }
 
-static int
-read_envelope(const struct amqp_delivery *d, struct arena *arena, struct celery_envelope *e,
-    struct refusal *refusal)
+int
+consume_read_envelope(const struct amqp_delivery *d, struct arena *arena,
+    struct celery_envelope *e, struct refusal *refusal)
 {
 	const amqp_basic_properties_t *p = d->properties;
 
@@ -170,7 +170,7 @@ decode(const struct wire *w, const struct amqp_delivery *d, struct decoded *deco
 	struct arena arena = { 0 };
 	int rc = -1;
 
-	if (!read_envelope(d, &arena, &e, &decoded->refusal))
+	if (!consume_read_envelope(d, &arena, &e, &decoded->refusal))
 		rc = decode_message(w, d, &e, decoded);
 	json_decref(e.headers);
 	arena_done(&arena);

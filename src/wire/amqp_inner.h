@@ -8,6 +8,7 @@
  *	amqp_count.c    how many messages wait in a queue
  *	amqp_park.c     what cannot be understood
  *	amqp_table.c    AMQP's tables and JSON
+ *	remote.c        a worker's remote control (see remote_inner.h)
  */
 #ifndef WIRE_AMQP_INNER_H
 #define WIRE_AMQP_INNER_H
@@ -21,7 +22,9 @@
 #include "wire/amqp.h"
 #include "wire/letter.h"
 
-enum { WORK = 1, SCRATCH = 2, COUNTING = 3 };	/* channels; a refusal closes the latter */
+/* Channels; a refusal closes all but the first.  Those of remote control: to ask
+ * for what it needs; for events, in and out; for answers. */
+enum { WORK = 1, SCRATCH = 2, COUNTING = 3, REMOTE_ASKING = 4, REMOTE = 5, REMOTE_ANSWERS = 6 };
 
 struct wire;
 
@@ -124,6 +127,7 @@ struct wire {
 	VEC(struct message *) taken;	/* not acknowledged yet */
 	VEC(struct parked *) parking;
 	uint64_t foreign;
+	struct remote *remote;		/* NULL: none */
 };
 
 /* amqp.c */
@@ -161,6 +165,10 @@ void posted_describe(const struct posted *, struct arena *, amqp_basic_propertie
 void posted_free(struct posted *);		/* NULL is fine */
 
 /* amqp_consume.c */
+/* An envelope lends from DELIVERY and ARENA; its headers are the caller's.  -1
+ * with the reason. */
+int consume_read_envelope(const struct amqp_delivery *, struct arena *,
+    struct celery_envelope *, struct refusal *);
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
 void consume_change_prefetch(struct wire *, uint16_t prefetch);
@@ -172,6 +180,15 @@ void consume_ack(struct transport *, struct message *);
 void consume_give_back(struct transport *, struct message *);
 void consume_ack_tag(struct wire *, unsigned epoch, uint64_t tag);
 void consume_free(struct wire *);
+
+/* remote.c; each of NULL as well */
+void remote_ready(struct remote *, const struct line *);
+void remote_lost(struct remote *, const struct line *);
+void remote_answered(struct remote *, const struct line *, const struct amqp_answer *);
+void remote_refused(struct remote *, const struct line *, int channel, int code,
+    const struct err *);
+void remote_delivered(struct remote *, const struct amqp_delivery *);
+void remote_cancelled(struct remote *);
 
 /* amqp_count.c */
 void count_queue(struct transport *, const char *queue, void (*counted)(void *arg, int64_t n),
