@@ -114,6 +114,13 @@ const struct setting conf_settings[] = {
 	OTHER(INTEGER, prefetch, "0", 0, 65535,
 	    "How many messages of each queue a worker process holds unacknowledged; "
 	    "0: twice its concurrency, at least 32."),
+	OTHER(TEXT, node_name, "tocsin-%p@%h", 1, 255,
+	    "The name of a worker process among Celery's nodes; %h host, %n host without "
+	    "its domain, %d domain, %q queue, %p process id, %i number of the process."),
+	SWITCH(remote_control, "true",
+	    "Obey what Celery's tools ask of workers over the broker."),
+	SWITCH(enable_events, "false",
+	    "Send events of tasks from the start; those of workers are always sent."),
 	CHOICE(log_level, "info", log_level_names,
 	    "How much the log tells."),
 	CHOICE(log_format, "auto", log_format_names,
@@ -126,7 +133,7 @@ const size_t conf_count = sizeof conf_settings / sizeof conf_settings[0];
 static const char *const wait_for_restart[] = {
 	"database_url", "measuring_url", "measuring_role", "broker_url", "broker_ca", "redis_url",
 	"result_backend", "queue", "executors", "processes", "heartbeat", "connect_timeout",
-	"statement_timeout", "database_timeout",
+	"statement_timeout", "database_timeout", "node_name", "remote_control", "enable_events",
 };
 
 /* --- where values come from --- */

@@ -145,10 +145,11 @@ run(struct call *call, struct err *err)
 	}
 	settings.queues = queues.at;
 	settings.n_queues = queues.n;
-	settings.one_of_many = !serves;
 	warn_of_strangers(call->conf);
-	if (!serves)
-		rc = processes_run(&processes, &serves);
+	if (!serves) {
+		rc = processes_run(&processes, &settings.process);
+		serves = settings.process > 0;
+	}
 	if (serves)
 		rc = worker_serve(&settings, err);
 out:

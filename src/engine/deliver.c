@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "engine/panel.h"
 #include "engine/publish.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -31,6 +32,7 @@ struct errand {
 	struct due_delivery row;
 	struct version *version;
 	struct attempt *attempt;
+	span begun_at;			/* monotonic */
 };
 
 struct delivering {
@@ -186,6 +188,12 @@ postpone(struct errand *e, const char *why)
 	record(e);
 }
 
+static int64_t
+run_of(const struct errand *e)
+{
+	return strtoll(e->row.cycle, NULL, 10);
+}
+
 static void
 attempted(void *arg, const char *error, bool begun)
 {
@@ -201,6 +209,8 @@ attempted(void *arg, const char *error, bool begun)
 		log_info("processes can be started for reactions again");
 		d->out_of_processes = false;
 	}
+	panel_delivery_ended(e->worker, run_of(e), e->row.event, e->row.reaction, error,
+	    clock_monotonic() - e->begun_at);
 	over(e, error);
 }
 
@@ -219,6 +229,8 @@ attempt(struct errand *e)
 	reaction = &e->version->u.reaction;
 	task.reaction = reaction;
 	task.level = reaction->level;
+	e->begun_at = clock_monotonic();
+	panel_delivery_started(w, run_of(e), e->row.event, e->row.reaction);
 	failpoint("delivery.before_send");
 	e->attempt = react_start(w->loop, w->conf, w->claims, &task, attempted, e);
 }

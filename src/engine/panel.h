@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include "base/clock.h"
 
 struct conf;
 struct err;
@@ -23,8 +25,6 @@ struct worker;
 struct panel_settings {
 	struct worker *worker;
 	const struct uuid *installation;
-	const char *const *queues;	/* of --queues */
-	size_t n_queues;
 	int process;			/* which of several, from 1; 0: the only one */
 	/* Somebody has told the worker to stop. */
 	void (*shutdown)(void *arg);
@@ -36,11 +36,16 @@ struct panel_settings {
 struct panel *panel_new(const struct panel_settings *, struct err *);
 void panel_free(struct panel *);	/* NULL is fine */
 
-/* Of our own jobs; each asks first whether events are on, and costs nothing while
- * they are not.  WORKER may have no panel. */
-void panel_job_received(struct worker *, const struct message *);
-void panel_job_started(struct worker *, const struct flight *);
+/* Of our own jobs: counted, and told of if somebody wants to know.  WORKER may
+ * have no panel. */
+void panel_message_received(struct worker *, const struct message *);
+void panel_message_ended(struct worker *, const struct message *);	/* all of its jobs */
+void panel_job_started(struct worker *, const struct flight *);		/* a variable */
 void panel_job_ended(struct worker *, const struct flight *);
+void panel_delivery_started(struct worker *, int64_t run, const char *event,
+    const char *reaction);
+void panel_delivery_ended(struct worker *, int64_t run, const char *event,
+    const char *reaction, const char *error, span took);	/* ERROR NULL: well */
 
 void panel_turn(struct panel *);	/* NULL is fine */
 void panel_leave(struct panel *);	/* the worker has stopped; NULL is fine */

@@ -38,6 +38,7 @@ struct place {			/* of a process */
 	pid_t pid;		/* 0: none now */
 	instant started, due;	/* monotonic */
 	int failures;		/* in a row */
+	bool left;		/* for good */
 };
 
 struct parent {
@@ -98,7 +99,7 @@ try_later(struct place *place)
 
 /* True in the child. */
 static bool
-start(struct parent *p, struct place *place)
+start(const struct parent *p, struct place *place)
 {
 	pid_t pid = fork();
 
@@ -116,14 +117,15 @@ start(struct parent *p, struct place *place)
 	return false;
 }
 
-static bool
-start_due(struct parent *p)
+/* In the child its number, from 1; else 0. */
+static int
+start_due(const struct parent *p)
 {
 	for (int i = 0; i < p->set->n; i++)
-		if (!p->places[i].pid && p->places[i].due <= clock_monotonic() &&
-		    start(p, &p->places[i]))
-			return true;
-	return false;
+		if (!p->places[i].pid && !p->places[i].left &&
+		    p->places[i].due <= clock_monotonic() && start(p, &p->places[i]))
+			return i + 1;
+	return 0;
 }
 
 /* --- all of them --- */
@@ -153,6 +155,15 @@ count_alive(const struct parent *p)
 	for (int i = 0; i < p->set->n; i++)
 		n += p->places[i].pid != 0;
 	return n;
+}
+
+static bool
+all_have_left(const struct parent *p)
+{
+	for (int i = 0; i < p->set->n; i++)
+		if (!p->places[i].left)
+			return false;
+	return true;
 }
 
 static void
@@ -187,7 +198,9 @@ note_end(struct parent *p, struct place *place, int how)
 			stop(p);
 		}
 		p->status = WEXITSTATUS(how);
-	} else if (!p->stops)
+	} else if (WIFEXITED(how) && WEXITSTATUS(how) == PROCESS_LEFT)
+		place->left = true;
+	else if (!p->stops)
 		replace(place, pid, how);
 }
 
@@ -212,7 +225,7 @@ patience(const struct parent *p)
 	for (int i = 0; i < p->set->n && !p->stops; i++) {
 		span left = p->places[i].due - clock_monotonic();
 
-		if (!p->places[i].pid && left < least)
+		if (!p->places[i].pid && !p->places[i].left && left < least)
 			least = left > 0 ? left : 0;
 	}
 	return (struct timespec){ least / SECOND, (least % SECOND) * 1000 };
@@ -241,19 +254,19 @@ take_signal(struct parent *p, int sig)
 	}
 }
 
-/* The parent's whole life.  True in a child. */
-static bool
+/* The parent's whole life.  In a child its number, else 0. */
+static int
 live(struct parent *p)
 {
 	for (;;) {
 		struct timespec wait;
-		int sig;
+		int sig, child;
 
 		reap(p);
-		if (p->stops && !count_alive(p))
-			return false;
-		if (!p->stops && start_due(p))
-			return true;
+		if ((p->stops || all_have_left(p)) && !count_alive(p))
+			return 0;
+		if (!p->stops && (child = start_due(p)))
+			return child;
 		wait = patience(p);
 		if ((sig = sigtimedwait(&p->ours, NULL, &wait)) > 0)
 			take_signal(p, sig);
@@ -261,7 +274,7 @@ live(struct parent *p)
 }
 
 int
-processes_run(const struct processes_settings *set, bool *child)
+processes_run(const struct processes_settings *set, int *child)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGCHLD };
 	struct parent p = { .set = set, .pid = getpid() };

@@ -16,10 +16,14 @@ struct processes_settings {
 	void *arg;
 };
 
-/* Returns many times: in each of the processes with *CHILD set, and the status
- * to be ignored; in the parent with the exit status, when all have left.  The
+/* A process that was told to leave by somebody else than the parent exits with
+ * this, and is not replaced. */
+enum { PROCESS_LEFT = 100 };
+
+/* Returns many times: in each of the processes with its number in *CHILD, from 1,
+ * and the status to be ignored; in the parent with the exit status, when all have left.  The
  * four signals SIGTERM, SIGINT, SIGQUIT and SIGHUP are blocked in a child: it
  * lets them come when it has its handlers (loop_let_signals()). */
-int processes_run(const struct processes_settings *, bool *child);
+int processes_run(const struct processes_settings *, int *child);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/conf.h"
 #include "base/failpoint.h"
+#include "engine/panel.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 
@@ -169,6 +170,8 @@ publish_ended(struct worker *w, const struct ended *ended, void (*done)(void *, 
 void
 publish_release(struct worker *w, struct message *m)
 {
-	if (m && --m->open == 0)
-		w->set.transport->ack(w->set.transport, m);
+	if (!m || --m->open)
+		return;
+	panel_message_ended(w, m);
+	w->set.transport->ack(w->set.transport, m);
 }

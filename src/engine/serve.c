@@ -15,6 +15,8 @@
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "engine/panel.h"
+#include "engine/processes.h"
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
@@ -57,7 +59,7 @@ count_stop(struct daemon *d, int signum)
 {
 	if (signum == SIGQUIT && d->signals < 2)
 		d->signals = 2;
-	else if (!d->signals || !d->set->one_of_many)
+	else if (!d->signals || !d->set->process)
 		d->signals++;
 }
 
@@ -89,6 +91,16 @@ fail(struct daemon *d, const struct err *err)
 }
 
 static void
+stopped_from_afar(void *arg)
+{
+	struct daemon *d = arg;
+
+	worker_stop(d->worker);
+	if (d->set->process)
+		d->rc = PROCESS_LEFT;
+}
+
+static void
 begin(struct daemon *d, const struct uuid *installation)
 {
 	const struct conf *conf = d->set->conf;
@@ -96,6 +108,8 @@ begin(struct daemon *d, const struct uuid *installation)
 	struct amqp_wire wire = { .installation = *installation, .name = "tocsin worker",
 		.queues = d->set->queues, .n_queues = d->set->n_queues,
 		.prefetch = prefetch(conf) };
+	struct panel_settings panel = { .installation = installation,
+		.process = d->set->process, .shutdown = stopped_from_afar, .arg = d };
 	struct err err;
 
 	d->transport = settings.transport = transport_amqp(d->loop, conf, &wire, &err);
@@ -108,7 +122,13 @@ begin(struct daemon *d, const struct uuid *installation)
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		settings.allowed[i] = d->set->allowed[i];
 	d->worker = worker_new(&settings);
-	log_info("worker is ready", "name", d->worker->name, "queue", d->set->queues[0],
+	panel.worker = d->worker;
+	if (!panel_new(&panel, &err)) {
+		fail(d, &err);
+		return;
+	}
+	log_info("worker is ready", "name", d->worker->name, "node",
+	    panel_node(d->worker->panel), "queue", d->set->queues[0],
 	    "queues", log_number((int64_t)d->set->n_queues),
 	    "concurrency", log_number(conf->concurrency));
 	loop_nudge(d->loop);
@@ -149,7 +169,10 @@ serve_turn(void *arg)
 	if (!d->worker)
 		return true;
 	worker_turn(d->worker);
-	if (!worker_has_stopped(d->worker) || !d->transport->close(d->transport))
+	if (!worker_has_stopped(d->worker))
+		return true;
+	panel_leave(d->worker->panel);
+	if (!d->transport->close(d->transport))
 		return true;
 	if (d->worker->newer_schema)
 		d->rc = migrate_refuse(d->worker->newer_schema, d->err);

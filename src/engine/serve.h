@@ -14,13 +14,15 @@ struct serve_settings {
 	const char *const *queues;
 	size_t n_queues;
 	bool allowed[EXECUTOR_COUNT];
-	bool one_of_many;		/* see processes.c: only SIGQUIT hurries it */
+	int process;			/* which of several, see processes.c: only SIGQUIT
+					 * hurries it; 0: the only one */
 	/* SIGHUP: change CONF in place.  False: nothing has changed. */
 	bool (*reload)(void *arg);
 	void *arg;
 };
 
-/* Returns 0 after SIGTERM, SIGINT or SIGQUIT.  Servers that are away are waited for;
+/* Returns 0 after SIGTERM, SIGINT or SIGQUIT; one of several that remote control has
+ * stopped, PROCESS_LEFT.  Servers that are away are waited for;
  * -1 with ERR for what waiting does not mend. */
 int worker_serve(const struct serve_settings *, struct err *);
 

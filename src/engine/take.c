@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/decide.h"
+#include "engine/panel.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
 #include "io/pg.h"
@@ -30,6 +31,7 @@ take_deliveries(struct worker *w)
 	struct message *m;
 
 	while ((m = w->set.transport->take(w->set.transport))) {
+		panel_message_received(w, m);
 		if (m->kind == REACTION) {
 			deliver_take(w, m);
 			continue;
@@ -249,6 +251,7 @@ measured(void *arg, const struct exec_outcome *result)
 	f->outcome.reason = result->reason;
 	f->outcome.value = xstrdup(result->value);
 	f->outcome.error = xstrdup(result->error);
+	panel_job_ended(f->worker, f);
 	finish(f);
 }
 
@@ -269,6 +272,8 @@ measure(struct flight *f)
 	snprintf(key, sizeof key, "%" PRId64 "-%d-%d", f->job.key.run, f->job.key.id,
 	    f->job.fence);
 	vec_push(&f->worker->running, f);
+	f->started_at = clock_now();
+	panel_job_started(f->worker, f);
 	f->exec = exec_start(f->worker->hands, &task, measured, f);
 }
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "engine/lease.h"
+#include "engine/panel.h"
 #include "engine/publish.h"
 #include "engine/stop.h"
 #include "engine/sweep.h"
@@ -117,6 +118,7 @@ worker_turn(struct worker *w)
 		stop_turn(w);
 	settle_finished(w);	/* one transaction; publishes what it fired */
 	publish_unsent(w);
+	panel_turn(w->panel);
 }
 
 bool
@@ -187,6 +189,7 @@ worker_free(struct worker *w)
 			flight_free(lists[l]->at[i]);
 		vec_done(lists[l]);
 	}
+	panel_free(w->panel);		/* it lives on the transport */
 	transport->free(transport);	/* what is under way comes back as unsent */
 	publish_forget(w);
 	delivering_free(w->delivering);

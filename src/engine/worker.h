@@ -23,6 +23,7 @@
 struct conf;
 struct delivering;
 struct loop;
+struct panel;
 struct pg;
 struct pg_answer;
 struct settling;
@@ -47,6 +48,7 @@ struct flight {
 	char *queue;			/* if so */
 	struct version *version;
 	struct exec *exec;		/* of a variable under way */
+	instant started_at;		/* 0: it has not begun */
 	struct outcome outcome;
 	bool in_doubt;			/* it may be settled: the commit was not answered */
 };
@@ -91,6 +93,7 @@ struct worker {
 	VEC(struct sent *) unsent;	/* to be published (again) */
 	size_t unconfirmed;		/* messages under way */
 	struct sweeping *sweeping;
+	struct panel *panel;		/* NULL: nobody asks it, as in cycle --local */
 	struct timer *renew, *sweep, *retry;
 	bool told_trouble;		/* the books say that the broker has some */
 	uint64_t late;			/* jobs that were asked for and not to be done */

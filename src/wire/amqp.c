@@ -359,6 +359,35 @@ transport_amqp_prefetch(struct transport *transport, uint16_t prefetch)
 	consume_change_prefetch((struct wire *)transport, prefetch);
 }
 
+uint16_t
+transport_amqp_prefetch_count(const struct transport *transport)
+{
+	return ((const struct wire *)transport)->prefetch;
+}
+
+int
+transport_amqp_add_consumer(struct transport *transport, const char *queue)
+{
+	return consume_add_queue((struct wire *)transport, queue);
+}
+
+void
+transport_amqp_cancel_consumer(struct transport *transport, const char *queue)
+{
+	consume_stop_queue((struct wire *)transport, queue);
+}
+
+void
+transport_amqp_each_consumer(const struct transport *transport,
+    void (*each)(void *, const char *), void *arg)
+{
+	const struct line *in = &((const struct wire *)transport)->in;
+
+	for (size_t i = 0; i < in->queues.n; i++)
+		if (!in->queues.at[i]->stopped)
+			each(arg, in->queues.at[i]->name);
+}
+
 bool
 transport_amqp_connected(const struct transport *transport)
 {

@@ -42,6 +42,15 @@ struct transport *transport_amqp(struct loop *, const struct conf *,
 /* As many unacknowledged messages from now on. */
 void transport_amqp_prefetch(struct transport *, uint16_t);
 
+uint16_t transport_amqp_prefetch_count(const struct transport *);
+
+/* Consume from another queue as well, or from one no more.  -1: there are too
+ * many already. */
+int transport_amqp_add_consumer(struct transport *, const char *queue);
+void transport_amqp_cancel_consumer(struct transport *, const char *queue);
+void transport_amqp_each_consumer(const struct transport *,
+    void (*each)(void *arg, const char *queue), void *arg);
+
 /* Has the publishing connection ever been ready? */
 bool transport_amqp_connected(const struct transport *);
 

@@ -25,7 +25,7 @@ consume_queue_known(struct wire *w, struct wire_queue *q)
 {
 	struct amqp_consumer consumer = { .queue = q->name, .tag = q->name };
 
-	if (!w->closing)
+	if (!w->closing && !q->stopped)
 		amqp_consume(w->in.amqp, WORK, &consumer);
 }
 
@@ -42,11 +42,42 @@ consume_change_prefetch(struct wire *w, uint16_t prefetch)
 	for (size_t i = 0; i < w->in.queues.n; i++) {
 		struct wire_queue *q = w->in.queues.at[i];
 
-		if (q->state != QUEUE_KNOWN)
+		if (q->state != QUEUE_KNOWN || q->stopped)
 			continue;	/* it will begin when it is */
 		amqp_cancel(w->in.amqp, WORK, q->name);
 		consume_queue_known(w, q);
 	}
+}
+
+int
+consume_add_queue(struct wire *w, const char *name)
+{
+	struct wire_queue *q = queue_find(&w->in, name);
+
+	if (q && !q->stopped)
+		return 0;
+	if (!q && w->in.queues.n >= CONSUMED_MOST)
+		return -1;
+	q = queue_get(&w->in, name, false);
+	q->stopped = false;
+	if (q->state == QUEUE_KNOWN)
+		consume_queue_known(w, q);
+	else
+		queue_declare_next(&w->in);
+	return 0;
+}
+
+/* What it has delivered is done all the same. */
+void
+consume_stop_queue(struct wire *w, const char *name)
+{
+	struct wire_queue *q = queue_find(&w->in, name);
+
+	if (!q || q->stopped)
+		return;
+	q->stopped = true;
+	if (q->state == QUEUE_KNOWN && w->in.up)
+		amqp_cancel(w->in.amqp, WORK, q->name);
 }
 
 static struct wire_queue *
@@ -104,9 +135,12 @@ consume_read_envelope(const struct amqp_delivery *d, struct arena *arena,
 	return 0;
 }
 
+enum { SHOWN_MOST = 200 };		/* bytes of what a sender shows */
+
 /* What a delivery is about: one of JOB and LETTER. */
 struct decoded {
 	struct celery_job job;
+	char *shown;
 	struct letter *letter;
 	struct refusal refusal;
 };
@@ -149,9 +183,10 @@ decode_message(const struct wire *w, const struct amqp_delivery *d,
 	celery_message_init(&m);
 	refused = celery_decode(&m, e, &decoded->refusal);
 	ours = m.task && is_ours(m.task);
-	if (!refused && ours)
+	if (!refused && ours) {
 		rc = celery_job_decode(&decoded->job, &m, &decoded->refusal);
-	else if (!refused && w->registered && w->registered(w->arg, m.task)) {
+		decoded->shown = m.argsrepr ? xstrndup(m.argsrepr, SHOWN_MOST) : NULL;
+	} else if (!refused && w->registered && w->registered(w->arg, m.task)) {
 		keep_letter(d, &m, decoded, false);
 		rc = 0;
 	} else if (!refused)
@@ -193,10 +228,12 @@ drop_foreign(struct wire *w, const char *queue, const struct celery_job *job, ui
 }
 
 static struct message *
-message_of_job(const struct celery_job *job, const char *queue)
+message_of_job(const struct decoded *decoded, const char *queue)
 {
+	const struct celery_job *job = &decoded->job;
 	struct message *m = message_new((enum kind)job->task, job->run, queue);
 
+	m->shown = xstrdup(decoded->shown);
 	for (size_t i = 0; i < job->jobs.n; i++)
 		vec_push(&m->jobs, job->jobs.at[i]);
 	m->event = xstrdup(job->event);
@@ -239,8 +276,9 @@ consume_delivered(struct wire *w, const struct amqp_delivery *d)
 	else if (!uuid_equal(&decoded.job.installation, &w->installation))
 		drop_foreign(w, q->name, &decoded.job, d->tag);
 	else
-		arrived(w, message_of_job(&decoded.job, q->name), d->tag);
+		arrived(w, message_of_job(&decoded, q->name), d->tag);
 	celery_job_done(&decoded.job);
+	free(decoded.shown);
 }
 
 void

@@ -42,6 +42,8 @@ struct wire;
 	} \
 } while (0)
 
+enum { CONSUMED_MOST = 200 };		/* queues that are consumed from */
+
 /* A message on its way out: a job's, lent; one that is parked; a post. */
 struct parcel {
 	struct wire_queue *queue;
@@ -75,6 +77,7 @@ struct wire_queue {
 	char *name;
 	enum queue_state state;
 	bool plain;			/* never has an exchange */
+	bool stopped;			/* is consumed from no more */
 	bool alien;			/* no queue of ours: it is never declared */
 	bool refused, held;		/* until the next try */
 	FIFO(struct parcel *) waiting;
@@ -172,6 +175,8 @@ int consume_read_envelope(const struct amqp_delivery *, struct arena *,
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
 void consume_change_prefetch(struct wire *, uint16_t prefetch);
+int consume_add_queue(struct wire *, const char *name);	/* -1: there are too many */
+void consume_stop_queue(struct wire *, const char *name);
 void consume_cancelled(struct wire *, amqp_bytes_t consumer);
 void consume_delivered(struct wire *, const struct amqp_delivery *);
 void consume_lost(struct wire *);	/* deliveries of before are the broker's again */

@@ -59,7 +59,7 @@ queue_declare_next(struct line *line)
 	for (size_t i = 0; i < line->queues.n; i++) {
 		struct wire_queue *q = line->queues.at[i];
 
-		if (q->state == QUEUE_UNKNOWN && !q->refused && !q->alien) {
+		if (q->state == QUEUE_UNKNOWN && !q->refused && !q->stopped && !q->alien) {
 			ask(line, q, q->plain ? QUEUE_PLAIN : QUEUE_DECLARING);
 			return;
 		}

@@ -75,6 +75,7 @@ message_free(struct message *m)
 	letter_free(m->letter);
 	free(m->event);
 	free(m->reaction);
+	free(m->shown);
 	free(m->queue);
 	free(m);
 }

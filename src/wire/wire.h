@@ -28,6 +28,7 @@ struct message {
 	VEC(int) jobs;
 	VEC(char *) names;		/* of the first jobs, for people */
 	char *event, *reaction;		/* of a REACTION: which delivery */
+	char *shown;			/* what its sender shows of it, for people; or NULL */
 	struct letter *letter;		/* a client's task instead (wire/letter.h); NULL: ours */
 	char *queue;
 	/* Of a message that was delivered: the transport's number of it, the
