@@ -20,6 +20,7 @@
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
+#include "io/pg.h"
 #include "store/migrate.h"
 #include "store/store.h"
 #include "wire/amqp.h"
@@ -28,6 +29,7 @@ struct daemon {
 	const struct serve_settings *set;
 	struct loop *loop;
 	struct timer *again;		/* look for the books */
+	struct pg *books;		/* ... that are looked for; NULL: they are not */
 	int failures;
 	struct transport *transport;	/* the worker's */
 	struct worker *worker;		/* NULL: no books yet */
@@ -134,17 +136,15 @@ begin(struct daemon *d, const struct uuid *installation)
 	loop_nudge(d->loop);
 }
 
-/* Nothing else happens yet, so this may wait. */
 static void
-look_for_books(void *arg)
+books_answered(void *arg, const struct pg_answer *answer)
 {
 	struct daemon *d = arg;
 	struct uuid installation;
 	struct err err;
-	PGconn *conn = store_open_to_write(d->set->conf, &err);
 	span wait = SECOND / 4 << (d->failures < 7 ? d->failures : 7);
 
-	if (conn && !store_installation(conn, &installation, &err))
+	if (!store_read_installation(answer, &installation, &err))
 		begin(d, &installation);
 	else if (err.class != ERR_TEMPFAIL)
 		fail(d, &err);
@@ -154,7 +154,22 @@ look_for_books(void *arg)
 		    "error", err.message, "failures", log_number(d->failures));
 		timer_start(d->again, wait / 2 + (span)(random() % (wait / 2)));
 	}
-	PQfinish(conn);
+	pg_free(d->books);
+	d->books = NULL;
+}
+
+/* On the loop, though nothing else happens yet: who is told to stop meanwhile
+ * does not wait for a server that may never answer. */
+static void
+look_for_books(void *arg)
+{
+	struct daemon *d = arg;
+	struct pg_settings settings = store_settings(d->set->conf);
+
+	settings.writes = true;
+	d->books = pg_new(d->loop, &settings);
+	store_say_installation(d->books);
+	pg_ask(d->books, books_answered, d);
 }
 
 /* --- the whole life --- */
@@ -196,6 +211,8 @@ worker_serve(const struct serve_settings *set, struct err *err)
 	loop_run(d.loop, serve_turn, &d);
 	if (d.worker)
 		worker_free(d.worker);
+	if (d.books)
+		pg_free(d.books);
 	timer_free(d.again);
 	for (int i = 0; i < SIGNALS; i++)
 		loop_signal_free(watches[i]);

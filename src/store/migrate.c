@@ -143,21 +143,27 @@ migrate(PGconn *conn, void (*applied)(const struct migration *), struct err *err
 }
 
 int
+migrate_judge(int version, const char *database, struct err *err)
+{
+	if (version > migrations_count)
+		return migrate_refuse(version, err);
+	if (version == 0)
+		return err_class(err, ERR_CONFIG, "database \"%s\" has no books of tocsin: "
+		    "run 'tocsin init'", database);
+	if (version < migrations_count)
+		return err_class(err, ERR_CONFIG, "the books have schema version %d, this program "
+		    "needs %d: run 'tocsin init'", version, migrations_count);
+	return 0;
+}
+
+int
 migrate_check(PGconn *conn, struct err *err)
 {
 	int version;
 
 	if (version_of(conn, &version, err))
 		return -1;
-	if (version > migrations_count)
-		return migrate_refuse(version, err);
-	if (version == 0)
-		return err_class(err, ERR_CONFIG, "database \"%s\" has no books of tocsin: "
-		    "run 'tocsin init'", PQdb(conn));
-	if (version < migrations_count)
-		return err_class(err, ERR_CONFIG, "the books have schema version %d, this program "
-		    "needs %d: run 'tocsin init'", version, migrations_count);
-	return 0;
+	return migrate_judge(version, PQdb(conn), err);
 }
 
 const char *

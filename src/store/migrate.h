@@ -27,6 +27,8 @@ int migrate(PGconn *, void (*applied)(const struct migration *), struct err *);
 
 /* -1 (ERR_CONFIG) unless the books have exactly this program's version. */
 int migrate_check(PGconn *, struct err *);
+/* The same of a VERSION that was read elsewhere, 0: no books. */
+int migrate_judge(int version, const char *database, struct err *);
 
 /* For those who go on while the books are upgraded: NOT_NEWER(n) is a condition
  * of SQL, its parameter $n is migrate_known(); what is said last in a group is

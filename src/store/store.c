@@ -6,6 +6,7 @@
 #include "base/uuid.h"
 #include "io/pg.h"
 #include "store/migrate.h"
+#include "store/row.h"
 
 /* Whatever the database asks for by default: a settling locks first and then
  * looks, and must see what was written before it had the lock. */
@@ -79,16 +80,56 @@ store_open_to_write(const struct conf *conf, struct err *err)
 	return check(store_connect_to_write(conf, err), err);
 }
 
+static int
+read_uuid(const PGresult *r, struct uuid *uuid, struct err *err)
+{
+	if (PQntuples(r) != 1)
+		return err_class(err, ERR_CONFIG,
+		    "the books have no name of their own: run 'tocsin init'");
+	return uuid_parse(PQgetvalue(r, 0, 0), uuid, err);
+}
+
+#define INSTALLATION "select uuid from tocsin.installation"
+
 int
 store_installation(PGconn *conn, struct uuid *uuid, struct err *err)
 {
-	PGresult *r = pg_exec(conn, "select uuid from tocsin.installation", 0, NULL, err);
-	int rc = -1;
+	PGresult *r = pg_exec(conn, INSTALLATION, 0, NULL, err);
+	int rc = r ? read_uuid(r, uuid, err) : -1;
 
-	if (r && PQntuples(r) == 1)
-		rc = uuid_parse(PQgetvalue(r, 0, 0), uuid, err);
-	else if (r)
-		err_class(err, ERR_CONFIG, "the books have no name of their own: run 'tocsin init'");
 	PQclear(r);
 	return rc;
+}
+
+void
+store_say_installation(struct pg *pg)
+{
+	pg_say(pg, "select current_database(), to_regclass('tocsin.migration') is not null",
+	    0, NULL);
+	migrate_say_version(pg);
+	pg_say(pg, INSTALLATION, 0, NULL);
+}
+
+static bool
+has_row(const PGresult *r)
+{
+	return r && PQntuples(r) > 0;
+}
+
+/* Where there are no books, or older ones, the statements behind have failed:
+ * what came before them says more. */
+int
+store_read_installation(const struct pg_answer *answer, struct uuid *uuid, struct err *err)
+{
+	const PGresult *database = answer->results[0], *version = answer->results[1];
+	bool none = has_row(database) && !row_true(database, 0, 1);
+
+	if ((none || has_row(version)) && migrate_judge(none ? 0 : (int)row_number(version, 0, 0),
+	    PQgetvalue(database, 0, 0), err))
+		return -1;
+	if (answer->err) {
+		*err = *answer->err;
+		return -1;
+	}
+	return read_uuid(answer->results[2], uuid, err);
 }

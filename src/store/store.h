@@ -6,6 +6,8 @@
 
 struct conf;
 struct err;
+struct pg;
+struct pg_answer;
 struct pg_settings;
 struct uuid;
 
@@ -24,5 +26,8 @@ PGconn *store_open_to_write(const struct conf *, struct err *);
 
 /* What tells these books from all others; made by `tocsin init`. */
 int store_installation(PGconn *, struct uuid *, struct err *);
+/* The same on the loop, with the books' version: say, ask, and read the answer. */
+void store_say_installation(struct pg *);
+int store_read_installation(const struct pg_answer *, struct uuid *, struct err *);
 
 #endif

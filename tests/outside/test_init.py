@@ -143,7 +143,7 @@ def test_an_older_program_refuses_newer_books(db, tocsin):
 
 
 def test_without_books_every_command_says_to_run_init(db, tocsin):
-    for args in OTHER_COMMANDS:
+    for args in [["worker"], *OTHER_COMMANDS]:
         r = tocsin(*args, status=78)
         assert r.stderr == (f"tocsin {args[0]}: database \"{db.name}\" has no books of tocsin: "
                             "run 'tocsin init'\n")

@@ -114,3 +114,15 @@ def test_a_worker_waits_for_them_and_can_be_stopped_meanwhile(request, cycles, w
     for worker, text in started:
         worker.wait_for(text, 20)
         assert worker.stop() == 0
+
+
+def test_a_worker_that_looks_for_its_books_stops_at_once(tocsin):
+    """However long it may wait for a server that is silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        worker = tocsin.spawn("worker", env={"TOCSIN_CONNECT_TIMEOUT": "1h", "PGHOST": "127.0.0.1",
+                                             "PGPORT": server.getsockname()[1]})
+        server.settimeout(20)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1)		# it has said who it is, and waits
+            assert worker.stop() == 0
