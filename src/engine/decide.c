@@ -181,7 +181,8 @@ say_course(const struct event *event, const struct standing *s)
 		if (!s->before.hold)
 			break;
 		return xasprintf("the hold of %d begins afresh: the last evaluation, as of %s, "
-		    "is %s ago, and max_gap is %s", s->before.hold, then,
+		    "is %s ago, and max_gap is %s (where cycles are that far apart, a "
+		    "longer one lets the hold go on)", s->before.hold, then,
 		    clock_format_span(s->as_of - s->before.as_of, gap),
 		    clock_format_span(event->max_gap, most));
 	}

@@ -295,7 +295,8 @@ def test_a_gap_longer_than_three_intervals_begins_the_hold_afresh_and_says_so(wo
     world.run(6.5, v=1)
     assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
     said = ("the hold of 2 begins afresh: the last evaluation, as of 2026-05-01T03:00:00Z, "
-            "is 3h30m ago, and max_gap is 3h")
+            "is 3h30m ago, and max_gap is 3h (where cycles are that far apart, a longer one "
+            "lets the hold go on)")
     assert note(world) == said and world.explain("x")["note"] == said
     assert said in world.cycles.tocsin("explain", "x").stdout
     world.run(7, v=1).run(8, v=1)
@@ -310,6 +311,20 @@ def test_a_gap_is_told_in_the_log(world):
     world.db.run("update tocsin.event set next_call = '-infinity'")
     r = world.cycles.run_at(instant(20))
     assert "hold did not go on" in r.stderr and "event=x" in r.stderr
+    assert "max_gap is 3h (where cycles are that far apart" in r.stderr
+
+
+def test_where_cycles_come_seldom_a_longer_max_gap_fills_the_hold(world):
+    """Every cycle says what is wrong, and what it says mends it."""
+    world.load(HELD, v="")
+    for hour in (0, 4, 8, 12, 16):
+        world.run(hour, v=1)
+        assert world.cycles.event("x") == ("not_raising", "do_nothing", 1)
+    assert "a longer one lets the hold go on" in world.cycles.tocsin("explain", "x").stdout
+    world.load(HELD + "\nmax_gap = '4h'", v="")
+    world.run(20, v=1).run(24, v=1)
+    assert world.cycles.event("x") == ("raising", "raise", 3)
+    assert note(world) is None
 
 
 def test_max_gap_is_the_users(world):
