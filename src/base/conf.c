@@ -51,8 +51,17 @@ const struct setting conf_settings[] = {
 	    "broker; empty: those of the system."),
 	ADDRESS(redis_url, "",
 	    "The Redis server."),
+	OTHER(PATH, redis_ca, "", 0, 4000,
+	    "A file of the certificate authorities that are trusted for a rediss:// "
+	    "server; empty: those of the system."),
 	ADDRESS(result_backend, "",
-	    "Where results of Celery tasks are kept."),
+	    "Where results of Celery tasks are kept: redis (as redis_url says), "
+	    "redis://..., rpc, db+postgresql://...; empty: nowhere."),
+	OTHER(SPAN, result_expires, "1d", 0, 3650 * DAY,
+	    "How long Redis keeps a result; 0: for ever."),
+	SWITCH(result_extended, "false",
+	    "Whether a result also tells the task's name, arguments, worker, queue "
+	    "and retries."),
 	OTHER(TEXT, queue, "tocsin", 1, MAX_QUEUE,
 	    "The queue of jobs whose variable names no other."),
 	OTHER(TEXT, agent, "default", 1, 200,
@@ -132,8 +141,9 @@ const size_t conf_count = sizeof conf_settings / sizeof conf_settings[0];
  * processes, what it may run.  All else is looked up whenever it is needed. */
 static const char *const wait_for_restart[] = {
 	"database_url", "measuring_url", "measuring_role", "broker_url", "broker_ca", "redis_url",
-	"result_backend", "queue", "executors", "processes", "heartbeat", "connect_timeout",
-	"statement_timeout", "database_timeout", "node_name", "remote_control", "enable_events",
+	"redis_ca", "result_backend", "queue", "executors", "processes", "heartbeat",
+	"connect_timeout", "statement_timeout", "database_timeout", "node_name", "remote_control",
+	"enable_events",
 };
 
 /* --- where values come from --- */

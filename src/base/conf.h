@@ -24,14 +24,15 @@ struct err;
  * but may be empty. */
 struct conf {
 	char *database_url, *measuring_url, *measuring_role;
-	char *broker_url, *broker_ca, *redis_url, *result_backend;
+	char *broker_url, *broker_ca, *redis_url, *redis_ca, *result_backend;
 	char *queue, *agent, *shell, *node_name;
 	struct setting_list executors, pass_environment;
 	int64_t concurrency, processes, delivery_attempts, prefetch;
-	bool acks_late, track_started, enable_events, remote_control;
+	bool acks_late, track_started, enable_events, remote_control, result_extended;
 	int64_t max_value, max_output;		/* bytes */
 	int64_t command_memory, command_file_size, command_files, command_processes;
 	span lease, sweep, heartbeat, confirm_timeout, grace, consumer_timeout;
+	span result_expires;
 	span connect_timeout, statement_timeout, database_timeout, delivery_backoff;
 	span command_cpu;
 	int log_level, log_format;		/* enum log_level, log_format */

@@ -1,7 +1,7 @@
 /* doctor.c - is everything as it should be, and what is to be done?
  *
- * It looks at the settings, the books, the role that measures, the broker and
- * what must hold in the books, and goes on where something is wrong: the user
+ * It looks at the settings, the books, the role that measures, the broker, the
+ * result backend and what must hold in the books, and goes on where something is wrong: the user
  * wants all of it at once. */
 #include <math.h>
 #include <stdlib.h>
@@ -20,6 +20,7 @@
 #include "store/migrate.h"
 #include "store/report.h"
 #include "store/store.h"
+#include "wire/backend.h"
 #include "wire/look.h"
 
 enum level { WELL, DOUBTFUL, WRONG };
@@ -280,6 +281,21 @@ look_at_broker(struct visit *v, const json_t *names)
 	vec_done(&queues);
 }
 
+static void
+look_at_results(struct visit *v)
+{
+	struct str what = STR_INIT;
+	struct err err;
+
+	if (!*v->conf->result_backend)
+		return;
+	if (backend_look(v->conf, v->conf->connect_timeout, &what, &err))
+		find_error(v, "results", &err);
+	else
+		find(v, WELL, "results", xstrdup(str_text(&what)), NULL);
+	str_done(&what);
+}
+
 /* --- all of it --- */
 
 static void
@@ -302,6 +318,7 @@ look(struct visit *v, int64_t runs)
 	}
 	PQfinish(conn);
 	look_at_broker(v, queues);
+	look_at_results(v);
 	json_decref(queues);
 }
 

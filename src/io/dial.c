@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 #include "base/err.h"
@@ -27,6 +28,9 @@ struct dial {
 	bool doomed;
 	struct err doom;
 	char stage[INET6_ADDRSTRLEN + 16];
+	/* Of a path there is nothing to resolve: */
+	struct addrinfo local;
+	struct sockaddr_un local_address;
 };
 
 static void try_address(struct dial *);
@@ -152,6 +156,42 @@ resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *addresses)
 	try_address(d);
 }
 
+/* The path of a socket in the file system is its one address. */
+static int
+take_path(struct dial *d, const char *path)
+{
+	if (strlen(path) >= sizeof d->local_address.sun_path)
+		return err_class(&d->doom, ERR_CONFIG, "the path of the socket is too long");
+	d->local_address.sun_family = AF_UNIX;
+	snprintf(d->local_address.sun_path, sizeof d->local_address.sun_path, "%s", path);
+	d->local = (struct addrinfo){ .ai_family = AF_UNIX,
+		.ai_addr = (struct sockaddr *)&d->local_address,
+		.ai_addrlen = sizeof d->local_address };
+	d->address = &d->local;
+	return 0;
+}
+
+static void
+try_path(void *arg)
+{
+	struct dial *d = arg;
+
+	if (d->doomed)
+		d->done(d->arg, -1, &d->doom);
+	else if (start_connect(d))
+		next_address(d, errno);
+}
+
+static struct dial *
+dial_path(struct dial *d, const char *path)
+{
+	snprintf(d->stage, sizeof d->stage, "connecting");
+	d->doomed = take_path(d, path);
+	d->next = timer_new(d->loop, try_path, d);
+	timer_start(d->next, 0);
+	return d;
+}
+
 struct dial *
 dial_new(struct loop *loop, const char *host, int port, span patience,
     void (*done)(void *, int, const struct err *), void *arg)
@@ -166,6 +206,8 @@ dial_new(struct loop *loop, const char *host, int port, span patience,
 	d->done = done;
 	d->arg = arg;
 	d->fd = -1;
+	if (*host == '/')
+		return dial_path(d, host);
 	d->next = timer_new(loop, next_fired, d);
 	snprintf(d->stage, sizeof d->stage, "looking up its name");
 	snprintf(service, sizeof service, "%d", port);

@@ -1,5 +1,6 @@
 /* Reach a server by TCP: its name is resolved on the loop, and its addresses
- * are tried one after the other. */
+ * are tried one after the other.  A host that begins with '/' is the path of a
+ * socket in the file system, and the port is of no matter. */
 #ifndef IO_DIAL_H
 #define IO_DIAL_H
 

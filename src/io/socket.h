@@ -18,7 +18,7 @@ struct loop;
 struct socket;
 
 struct socket_settings {
-	const char *host;
+	const char *host;		/* or the path of a socket: '/...' */
 	int port;
 	span patience;			/* as in io/dial.h */
 	bool tls;

@@ -5,64 +5,26 @@ and each event.  `broker' is a real RabbitMQ; `Hostile' only claims to be one.
 """
 
 import contextlib
-import json
 import os
 import re
 import signal
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+import probe as probe_base
 from certificates import certificates  # noqa: F401
-from harness import PASSED_ON, refuse_sanitizer, tool, wait_for
+from harness import wait_for
 
 FRAME_BODY = 131072 - 8
 
 
-class Probe:
-    """probe("publish", 1, {...}) is a call; probe.next("confirmed") the next such event."""
-
-    def __init__(self, directory, number):
-        env = {k: v for k, v in os.environ.items() if PASSED_ON.match(k)}
-        self.errors = directory / f"errors-{number}"
-        self.directory = directory
-        self.events = []
-        self.taken = 0
-        with open(self.errors, "w") as stderr:
-            self.process = subprocess.Popen(
-                [tool("amqp_probe")], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=directory, env=env)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.events.append((time.monotonic(), json.loads(line)))
-
-    def __call__(self, *command):
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-
-    def next(self, event_name, timeout=10, /, **fields):
-        """The next event of that name with those FIELDS; others are passed over."""
-        def found():
-            for i in range(self.taken, len(self.events)):
-                event = self.events[i][1]
-                if event["event"] == event_name and fields.items() <= event.items():
-                    self.taken = i + 1
-                    self.when = self.events[i][0]
-                    return event
-            assert self.process.poll() is None, self.errors.read_text()
-        return wait_for(found, timeout, lambda: f"no {event_name!r} {fields}: {self.events[-20:]}")
-
-    def seen(self, name):
-        return [event for _, event in self.events if event["event"] == name]
+class Probe(probe_base.Probe):
+    program = "amqp_probe"
 
     def connect(self, url, **settings):
         self("new", {"url": url, **settings})
@@ -82,10 +44,6 @@ class Probe:
         self("queue", channel, {"name": queue, **more})
         return self.answered("QUEUE_DECLARE", channel=channel)
 
-    def waited(self):
-        """Seconds for which it was ready to run and had no processor."""
-        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
-
     def state(self):
         self("state")
         return self.next("state")
@@ -95,20 +53,8 @@ class Probe:
         event["body"] = (self.directory / event["body"]).read_bytes()
         return event
 
-    def end(self):
-        with contextlib.suppress(BrokenPipeError):
-            self("quit")
-        try:
-            status = self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = "no end"
-        self.reader.join()
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
-        refuse_sanitizer("amqp_probe", self.errors.read_text())
-        assert status == 0, (status, self.errors.read_text())
+    def leave(self):
+        self("quit")
 
 
 @pytest.fixture
