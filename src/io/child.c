@@ -4,194 +4,24 @@
  *	   └── hard limit, too much output, child_kill() ──┘
  *
  * The leader is reaped last: as long as it is a zombie its process id cannot
- * be given to anybody else, so killing the group is safe at any time.  Adopted
- * descendants are only killed as our own children, whose ids are just as safe;
- * what they leave becomes our child in turn, until a look at /proc finds
- * nothing more (a sweep). */
-#include "io/child.h"
+ * be given to anybody else, so killing the group is safe at any time.  What it
+ * leaves behind, and when all of that has gone, is found in child_sweep.c. */
+#include "io/child_inner.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <uv.h>
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/str.h"
-#include "base/vec.h"
 #include "io/loop.h"
-#include "io/process.h"
+#include "io/spawn.h"
 #include "io/watcher.h"
 
 #define KEPT_ERRORS 4096
-#define SWEEP (10 * SECOND)	/* also keeps the loop waiting for SIGCHLD */
 #define GIVE_UP (5 * SECOND)	/* on what even SIGKILL does not end */
-
-struct end {			/* our end of a pipe */
-	int fd;			/* -1: closed */
-	struct watch *watch;
-};
-
-struct child {
-	struct child *next;
-	pid_t pid;		/* and process group, and session */
-	int64_t born;		/* ticks, not later than the leader's own */
-	char mark[PROCESS_MARK_MAX];
-	struct end in, out, errs;
-	char *input;
-	size_t input_len, input_sent;
-	struct str output, errors;
-	size_t errors_seen;
-	struct child_settings settings;	/* but for what it points at */
-	struct timer *soft, *hard, *drain;
-	bool exited;
-	bool clearing;		/* all of it is to go */
-	bool left;		/* ... and some of it is still there */
-	span given_up;		/* when that takes too long (monotonic) */
-	struct child_end end;
-	void (*ended)(void *, const struct child_end *);	/* NULL: nobody asks */
-	void *arg;
-};
-
-/* All children of this process; the handles exist while there is a child. */
-static struct {
-	struct loop *loop;
-	struct child *first;
-	struct loop_signal *sigchld;
-	struct timer *sweep;
-	span sweep_at;		/* 0: no sweep is due */
-	span swept, took;	/* when the last one ended, how long it was */
-} all;
-
-static const char *program = "/proc/self/exe";
-static char token[17];		/* ours, in every mark */
-static int64_t adopting;	/* ticks; 0: we are no subreaper yet */
-static unsigned long serial;
-
-void
-child_program(const char *path)
-{
-	program = path;
-}
-
-void
-child_adopt_descendants(void)
-{
-	uint64_t random = 0;
-
-	if (adopting)
-		return;
-	adopting = process_ticks();
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	signal(SIGPIPE, SIG_IGN);
-	if (getrandom(&random, sizeof random, 0) != sizeof random)
-		random = (uint64_t)clock_now() ^ (uint64_t)getpid() << 48;
-	snprintf(token, sizeof token, "%016llx", (unsigned long long)random);
-}
-
-/* --- sweeping --- */
-
-/* A sweep reads all of /proc: many children that end at once share one, and
- * sweeping takes at most a fifth of our time. */
-static void
-sweep_in(span delay)
-{
-	span now = clock_monotonic(), at = now + delay;
-
-	if (at < all.swept + 4 * all.took)
-		at = all.swept + 4 * all.took;
-	if (all.sweep_at && all.sweep_at <= at)
-		return;
-	all.sweep_at = at;
-	timer_start(all.sweep, at - now);
-}
-
-static struct child *
-owner_of(const struct process *p, const char *mark)
-{
-	for (struct child *c = all.first; c; c = c->next)
-		if (p->group == c->pid || p->session == c->pid)
-			return c;
-	for (struct child *c = all.first; c; c = c->next)
-		if (!strcmp(mark, c->mark))
-			return c;
-	return NULL;
-}
-
-/* Could P belong to a command that is still running? */
-static bool
-may_be_wanted(const struct process *p)
-{
-	for (struct child *c = all.first; c; c = c->next)
-		if (!c->clearing && c->born <= p->born)
-			return true;
-	return false;
-}
-
-static void
-find_pid(uv_handle_t *handle, void *arg)
-{
-	pid_t *pid = arg;
-
-	if (handle->type == UV_PROCESS &&
-	    uv_process_get_pid((uv_process_t *)handle) == *pid)
-		*pid = 0;
-}
-
-static bool
-is_somebody_elses(pid_t pid)
-{
-	uv_walk(loop_uv(all.loop), find_pid, &pid);
-	return pid == 0 || watcher_is(pid);
-}
-
-static void
-sweep_adopted(const struct process *p)
-{
-	char mark[PROCESS_MARK_MAX];
-	struct child *owner;
-
-	if (p->born < adopting || is_somebody_elses(p->pid))
-		return;
-	if (p->dead) {
-		process_bury(p->pid);
-		return;
-	}
-	process_mark(p->pid, mark);
-	owner = owner_of(p, mark);
-	if (owner ? !owner->clearing : !strstr(mark, token) && may_be_wanted(p))
-		return;
-	kill(p->pid, SIGKILL);
-	if (p->group == p->pid)
-		kill(-p->pid, SIGKILL);
-	/* What it leaves comes to us: look again, whosever it was. */
-	for (struct child *c = all.first; c; c = c->next)
-		c->left |= c->clearing && (!owner || owner == c);
-}
-
-static void
-sweep_one(void *arg, const struct process *p)
-{
-	struct child *c = all.first;
-
-	while (c && c->pid != p->pid)
-		c = c->next;
-	if (c)
-		return;			/* a leader: reaped by its own end */
-	if (p->parent == getpid()) {
-		sweep_adopted(p);
-		return;
-	}
-	for (c = all.first; c; c = c->next)
-		if (!p->dead && (p->group == c->pid || p->session == c->pid))
-			c->left |= c->clearing;
-}
 
 static void
 close_end(struct end *end)
@@ -234,65 +64,14 @@ tell_end(struct child *child)
 		child->ended(child->arg, end);
 }
 
-/* Take a child that has gone off the list.  One that cannot be killed (it
- * hangs in the kernel) is taken off too; a later sweep reaps it. */
-static struct child *
-take_gone(void)
+void
+child_over(struct child *child)
 {
-	span now = clock_monotonic();
-
-	for (struct child **at = &all.first, *c; (c = *at); at = &c->next)
-		if (c->clearing && ((c->exited && !c->left) || now > c->given_up)) {
-			*at = c->next;
-			return c;
-		}
-	return NULL;
+	tell_end(child);
+	child_free(child);
 }
 
-static void
-close_all(void)
-{
-	loop_signal_free(all.sigchld);
-	timer_free(all.sweep);
-	all.sigchld = NULL;
-	all.sweep = NULL;
-	all.sweep_at = 0;
-}
-
-static void
-sweep(void *arg)
-{
-	span began = clock_monotonic();
-	bool clearing = false;
-	struct child *gone;
-
-	all.sweep_at = 0;
-	for (struct child *c = all.first; c; c = c->next)
-		if (c->clearing) {
-			kill(-c->pid, SIGKILL);
-			c->left = false;
-		}
-	if (process_each(sweep_one, NULL))	/* no descriptor: not now */
-		for (struct child *c = all.first; c; c = c->next)
-			c->left = c->clearing;
-	all.swept = clock_monotonic();
-	all.took = all.swept - began;
-
-	while ((gone = take_gone())) {
-		watcher_forget(gone->pid);
-		process_bury(gone->pid);
-		tell_end(gone);			/* may start another */
-		child_free(gone);
-	}
-	for (struct child *c = all.first; c; c = c->next)
-		clearing |= c->clearing;
-	if (!all.first)
-		close_all();
-	else
-		sweep_in(clearing ? SECOND / 100 : SWEEP);
-}
-
-/* --- the life of one --- */
+/* --- its life --- */
 
 static void
 clear(struct child *child)
@@ -308,7 +87,7 @@ clear(struct child *child)
 	timer_stop(child->soft);
 	timer_stop(child->hard);
 	timer_stop(child->drain);
-	sweep_in(0);
+	children_sweep_in(0);
 }
 
 /* The leader's exit and the end of both outputs, in whichever order. */
@@ -460,22 +239,22 @@ somebody_died(void *arg, int signum)
 {
 	bool known = false;
 
-	for (struct child *c = all.first; c; c = c->next) {
+	for (struct child *c = children.first; c; c = c->next) {
 		if (c->exited || !note_exit(c))
 			continue;
 		known = true;
 		if (c->clearing)
-			sweep_in(0);
+			children_sweep_in(0);
 		else if (c->out.fd < 0 && c->errs.fd < 0)
 			clear(c);
 		else
 			timer_start(c->drain, c->settings.grace);
 	}
-	if (watcher_died() && watcher_pipe(program, token, &(struct err){ 0 }) >= 0)
-		for (struct child *c = all.first; c; c = c->next)
+	if (watcher_died() && watcher_pipe(children.program, children.token, &(struct err){ 0 }) >= 0)
+		for (struct child *c = children.first; c; c = c->next)
 			watcher_add(c->pid);
 	if (!known)
-		sweep_in(SECOND / 5);	/* somebody adopted, perhaps */
+		children_sweep_in(SECOND / 5);	/* somebody adopted, perhaps */
 }
 
 void
@@ -489,109 +268,7 @@ child_kill(struct child *child)
 
 /* --- the start --- */
 
-static void
-open_all(struct loop *loop)
-{
-	child_adopt_descendants();
-	if (all.sweep)
-		return;
-	all.loop = loop;
-	all.sweep = timer_new(loop, sweep, NULL);
-	all.sigchld = loop_on_signal(loop, SIGCHLD, somebody_died, NULL);
-}
-
-/* A pipe with our end non-blocking, and neither where a standard descriptor
- * will be wanted. */
-static int
-make_pipe(int *ours, int *theirs, bool we_read)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC))
-		return -1;
-	for (int i = 0; i < 2; i++)
-		if (ends[i] <= 3) {
-			int high = fcntl(ends[i], F_DUPFD_CLOEXEC, 4);
-
-			if (high < 0) {
-				close(ends[0]);
-				close(ends[1]);
-				return -1;
-			}
-			close(ends[i]);
-			ends[i] = high;
-		}
-	*ours = ends[we_read ? 0 : 1];
-	*theirs = ends[we_read ? 1 : 0];
-	fcntl(*ours, F_SETFL, O_NONBLOCK);
-	return 0;
-}
-
-static void
-close_pipes(int ours[3], int theirs[3])
-{
-	for (int i = 0; i < 3; i++) {
-		if (ours[i] >= 0)
-			close(ours[i]);
-		if (theirs[i] >= 0)
-			close(theirs[i]);
-		ours[i] = theirs[i] = -1;
-	}
-}
-
-static int
-make_pipes(int ours[3], int theirs[3])
-{
-	for (int i = 0; i < 3; i++)
-		ours[i] = theirs[i] = -1;
-	for (int i = 0; i < 3; i++)
-		if (make_pipe(&ours[i], &theirs[i], i > 0)) {
-			int why = errno;
-
-			close_pipes(ours, theirs);
-			return why;
-		}
-	return 0;
-}
-
-static int
-spawn(const struct child_settings *settings, const char *mark, const int fds[3],
-    int watcher, pid_t *pid)
-{
-	VEC(char *) environment = { 0 };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t every, none;
-	const struct child_limits *l = &settings->limits;
-	char parent[24], limits[128], *argv[] = { (char *)"tocsin", (char *)"__exec", parent,
-		limits, (char *)settings->shell, (char *)settings->command, NULL };
-	int rc;
-
-	snprintf(parent, sizeof parent, "%d", (int)getpid());
-	snprintf(limits, sizeof limits, "%lld,%lld,%lld,%lld,%lld", (long long)l->memory,
-	    (long long)l->file_size, (long long)l->files, (long long)l->processes,
-	    (long long)((l->cpu + SECOND - 1) / SECOND));
-	for (size_t i = 0; settings->environment && settings->environment[i]; i++)
-		vec_push(&environment, (char *)settings->environment[i]);
-	vec_push(&environment, (char *)mark);
-	vec_push(&environment, NULL);
-	sigfillset(&every);
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	for (int i = 0; i < 3; i++)
-		posix_spawn_file_actions_adddup2(&actions, fds[i], i);
-	posix_spawn_file_actions_adddup2(&actions, watcher, 3);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID |
-	    POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	posix_spawnattr_setsigdefault(&attr, &every);
-	posix_spawnattr_setsigmask(&attr, &none);
-	rc = posix_spawn(pid, program, &actions, &attr, argv, environment.at);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attr);
-	vec_done(&environment);
-	return rc;
-}
+static unsigned long serial;	/* of marks */
 
 static struct child *
 child_new(struct loop *loop, const struct child_settings *settings)
@@ -612,7 +289,7 @@ child_new(struct loop *loop, const struct child_settings *settings)
 	child->hard = timer_new(loop, hard_limit, child);
 	child->drain = timer_new(loop, drained_enough, child);
 	snprintf(child->mark, sizeof child->mark, "%.200s/%s-%lu",
-	    settings->mark ? settings->mark : "", token, ++serial);
+	    settings->mark ? settings->mark : "", children.token, ++serial);
 	return child;
 }
 
@@ -644,32 +321,21 @@ static int
 begin(struct loop *loop, struct child *child, const struct child_settings *settings,
     struct err *err)
 {
-	char mark[PROCESS_MARK_MAX + sizeof PROCESS_MARK];
-	int ours[3], theirs[3], watcher, rc;
+	int ours[3], watcher, rc;
 
-	if ((watcher = watcher_pipe(program, token, err)) < 0)
+	if ((watcher = watcher_pipe(children.program, children.token, err)) < 0)
 		return -1;
-	if ((rc = make_pipes(ours, theirs)))
-		goto failed;
-	snprintf(mark, sizeof mark, PROCESS_MARK "=%s", child->mark);
 	child->born = process_ticks();
-	if ((rc = spawn(settings, mark, theirs, watcher, &child->pid))) {
-		close_pipes(ours, theirs);
-		goto failed;
-	}
-	for (int i = 0; i < 3; i++)
-		close(theirs[i]);
-	child->next = all.first;
-	all.first = child;
-	sweep_in(SWEEP);
+	if ((rc = spawn_command(children.program, settings, child->mark, watcher, ours,
+	    &child->pid)))
+		return err_class(err, rc == E2BIG || rc == ENOENT || rc == EACCES ?
+		    ERR_GIVEN : ERR_TEMPFAIL, "cannot start a process: %s", strerror(rc));
+	children_add(child);
 	if (watch_all(loop, child, ours)) {
 		child_kill(child);	/* from now on the sweep frees it */
 		return err_class(err, ERR_TEMPFAIL, "cannot watch a process");
 	}
 	return 0;
-failed:
-	return err_class(err, rc == E2BIG || rc == ENOENT || rc == EACCES ?
-	    ERR_GIVEN : ERR_TEMPFAIL, "cannot start a process: %s", strerror(rc));
 }
 
 struct child *
@@ -678,15 +344,14 @@ child_start(struct loop *loop, const struct child_settings *settings,
 {
 	struct child *child;
 
-	open_all(loop);
+	children_open(loop, somebody_died);
 	child = child_new(loop, settings);
 	child->ended = ended;
 	child->arg = arg;
 	if (begin(loop, child, settings, err)) {
 		if (child->pid == 0)
 			child_free(child);
-		if (!all.first)
-			close_all();
+		children_close();
 		return NULL;
 	}
 	if (settings->soft)
