@@ -71,8 +71,8 @@ const struct setting conf_settings[] = {
 	OTHER(INTEGER, processes, "1", 1, 256,
 	    "How many processes a worker has."),
 	OTHER(LIST, executors, "", 0, 1000,
-	    "The executors that may be used here, as sql,shell; empty: sql for a "
-	    "worker, all of them for cycle --local."),
+	    "The executors that may be used here, as sql,shell,celery; empty: sql "
+	    "and celery for a worker, all of them for cycle --local."),
 	OTHER(LIST, pass_environment, "", 0, 4000,
 	    "Names of environment variables that commands get to see."),
 	OTHER(PATH, shell, "/bin/sh", 1, 4000,

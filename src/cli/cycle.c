@@ -97,7 +97,7 @@ read_allowed(struct call *call, bool allowed[EXECUTOR_COUNT], struct err *err)
 		allowed[i] = true;
 	if (!call->conf->executors.at || !call->conf->executors.at[0])
 		return executors_given(call->conf) ? err_class(err, ERR_USAGE,
-		    "--executors is empty: name some of sql, shell") : 0;
+		    "--executors is empty: name some of sql, shell, celery") : 0;
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		allowed[i] = false;
 	return hands_parse_allowed(call->conf->executors.text, allowed, err);
@@ -145,7 +145,7 @@ static const struct opt options[] = {
 	{ "wait", 'w', NULL, "wait for the end of the cycle" },
 	{ "local", 'l', NULL, "run all of it in this process (implies --wait)" },
 	{ "agent", 0, "NAME", "whose events (default: 'default')" },
-	{ "executors", 0, "LIST", "what may be run here (default with --local: sql,shell)" },
+	{ "executors", 0, "LIST", "what may be run here (default with --local: all)" },
 	{ "event", 'e', "NAME", "just this event, due or not (may be repeated)" },
 	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
 	{ "force", 'f', NULL, "allow --at in the future" },

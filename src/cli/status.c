@@ -79,7 +79,7 @@ static void
 why_it_waits(struct table *t, const json_t *d)
 {
 	const char *why = member_text(d, "why");
-	bool shell = !member_null(d, "needs");
+	bool shell = !member_null(d, "needs") && !strcmp(member_text(d, "needs"), "shell");
 
 	if (!strcmp(why, "older"))
 		table_cell(t, TERM_PLAIN, "waits for an older one");

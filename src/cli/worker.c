@@ -135,11 +135,11 @@ run(struct call *call, struct err *err)
 	bool serves = processes.n == 1;
 	int rc = -1;
 
-	settings.allowed[EXEC_SQL] = true;
+	settings.allowed[EXEC_SQL] = settings.allowed[EXEC_CELERY] = true;
 	if (list ? read_queues(text, &queues, err) : add_queue(&queues, text, err))
 		goto out;
 	if (call->conf->executors.text && call->conf->executors.text[0]) {
-		settings.allowed[EXEC_SQL] = false;
+		settings.allowed[EXEC_SQL] = settings.allowed[EXEC_CELERY] = false;
 		if (hands_parse_allowed(call->conf->executors.text, settings.allowed, err))
 			goto out;
 	}
@@ -162,7 +162,7 @@ static const struct opt options[] = {
 	{ "concurrency", 'c', "N", "how many measurements run at once (default: 8)" },
 	{ "processes", 0, "P", "how many processes do so (default: 1)" },
 	{ "queues", 'Q', "LIST", "the queues to work for (default: the setting queue)" },
-	{ "executors", 0, "LIST", "what may be run here (default: sql)" },
+	{ "executors", 0, "LIST", "what may be run here (default: sql,celery)" },
 	{ NULL, 0, NULL, NULL },
 };
 

@@ -180,10 +180,15 @@ postpone(struct errand *e, const char *why)
 	struct worker *w = e->worker;
 	span wait = w->conf->delivery_backoff;
 
-	if (!w->delivering->out_of_processes)
+	bool task = e->version->u.reaction.channel == CHANNEL_CELERY;
+
+	if (task)
+		log_info("the broker is away, a reaction waits", "reaction", e->row.reaction,
+		    "event", e->row.event, "error", why);
+	else if (!w->delivering->out_of_processes)
 		log_warn("no process can be started for a reaction, trying again later",
 		    "reaction", e->row.reaction, "event", e->row.event, "error", why);
-	w->delivering->out_of_processes = true;
+	w->delivering->out_of_processes |= !task;
 	delivery_say_postpone(w->claims, &e->row, why, wait > SECOND ? wait : SECOND);
 	record(e);
 }
@@ -232,7 +237,8 @@ attempt(struct errand *e)
 	e->begun_at = clock_monotonic();
 	panel_delivery_started(w, run_of(e), e->row.event, e->row.reaction);
 	failpoint("delivery.before_send");
-	e->attempt = react_start(w->loop, w->conf, w->claims, &task, attempted, e);
+	e->attempt = react_start(w->loop, w->conf, w->claims,
+	    w->set.has_broker ? w->set.transport : NULL, &task, attempted, e);
 }
 
 /* Those that are claimed and not begun. */
@@ -338,11 +344,20 @@ claim_answered(void *arg, const struct pg_answer *answer)
 		deliver_look_again(w);
 }
 
+/* While the broker is known to be away, what needs it would only keep hands busy
+ * that others could use. */
+static bool
+can_post(const struct worker *w)
+{
+	return w->set.has_broker && !w->set.transport->trouble(w->set.transport);
+}
+
 static void
 claim(struct worker *w, size_t hands)
 {
 	struct delivering *d = w->delivering;
-	struct delivery_claim claim = { w->name, w->conf->lease, w->set.allowed[EXEC_SHELL] };
+	struct delivery_claim claim = { w->name, w->conf->lease, w->set.allowed[EXEC_SHELL],
+		can_post(w) };
 	VEC(struct delivery_key) keys = { 0 };
 
 	d->asked = true;

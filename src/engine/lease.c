@@ -36,8 +36,10 @@ find_running(const struct worker *w, const struct held *held)
 static void
 lost_lease(struct worker *w, struct flight *f)
 {
-	log_warn("a job was given to another worker", "job", f->job.name,
-	    "cycle", log_number(f->job.key.run));
+	/* What others are asked for may be answered before its deadline is noted. */
+	if (!f->question)
+		log_warn("a job was given to another worker", "job", f->job.name,
+		    "cycle", log_number(f->job.key.run));
 	flight_land(w, f);
 	publish_release(w, f->from);
 	flight_free(f);

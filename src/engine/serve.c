@@ -106,7 +106,8 @@ static void
 begin(struct daemon *d, const struct uuid *installation)
 {
 	const struct conf *conf = d->set->conf;
-	struct worker_settings settings = { .loop = d->loop, .conf = conf };
+	struct worker_settings settings = { .loop = d->loop, .conf = conf,
+		.has_broker = true, .installation = *installation };
 	struct amqp_wire wire = { .installation = *installation, .name = "tocsin worker",
 		.queues = d->set->queues, .n_queues = d->set->n_queues,
 		.prefetch = prefetch(conf) };

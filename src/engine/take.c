@@ -10,11 +10,14 @@
 #include "base/conf.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "celery/answer.h"
+#include "engine/ask.h"
 #include "engine/decide.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
 #include "engine/worker.h"
 #include "io/pg.h"
+#include "wire/letter.h"
 
 static void
 put_in_inbox(struct worker *w, struct slip slip)
@@ -31,6 +34,10 @@ take_deliveries(struct worker *w)
 	struct message *m;
 
 	while ((m = w->set.transport->take(w->set.transport))) {
+		if (m->letter && celery_is_answer(&m->letter->message)) {
+			ask_take(w, m);
+			continue;
+		}
 		panel_message_received(w, m);
 		if (m->kind == REACTION) {
 			deliver_take(w, m);
@@ -261,6 +268,10 @@ measure(struct flight *f)
 	char key[64];
 	struct exec_task task = { f->job.name, &f->version->u.variable, f->job.as_of, key };
 
+	if (ask_can(f)) {
+		ask_begin(f);
+		return;
+	}
 	/* The broker keeps a delivery for a limited time only; from here on the
 	 * lease guards this one. */
 	if (f->from && f->version->u.variable.hard > f->worker->conf->consumer_timeout / 3) {

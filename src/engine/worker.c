@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/uuid.h"
+#include "engine/ask.h"
 #include "engine/lease.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
@@ -87,6 +88,7 @@ flight_free(struct flight *f)
 {
 	if (f->exec)
 		exec_kill(f->exec);
+	ask_forget(f->question);
 	versions_release(f->worker->versions, f->version);
 	claimed_done(&f->job);
 	outcome_done(&f->outcome);
@@ -116,6 +118,7 @@ worker_turn(struct worker *w)
 		deliver_due(w);
 	} else
 		stop_turn(w);
+	ask_turn(w);
 	settle_finished(w);	/* one transaction; publishes what it fired */
 	publish_unsent(w);
 	panel_turn(w->panel);
@@ -169,6 +172,7 @@ worker_new(const struct worker_settings *settings)
 	w->versions = versions_new(65536);
 	w->settling = settling_new();
 	w->delivering = delivering_new(w);
+	w->asking = asking_new();
 	w->renew = timer_new(w->loop, lease_renew, w);
 	w->sweeping = sweeping_new(w);
 	w->sweep = timer_new(w->loop, sweep_begin, w);
@@ -192,6 +196,7 @@ worker_free(struct worker *w)
 	panel_free(w->panel);		/* it lives on the transport */
 	transport->free(transport);	/* what is under way comes back as unsent */
 	publish_forget(w);
+	asking_free(w->asking);
 	delivering_free(w->delivering);
 	stopping_free(w->stopping);
 	pg_free(w->claims);

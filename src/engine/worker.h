@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/clock.h"
+#include "base/uuid.h"
 #include "base/vec.h"
 #include "engine/versions.h"
 #include "exec/exec.h"
@@ -20,12 +21,14 @@
 #include "store/settle.h"
 #include "wire/wire.h"
 
+struct asking;
 struct conf;
 struct delivering;
 struct loop;
 struct panel;
 struct pg;
 struct pg_answer;
+struct question;
 struct settling;
 struct stopping;
 struct sweeping;
@@ -49,6 +52,7 @@ struct flight {
 	struct version *version;
 	struct exec *exec;		/* of a variable under way */
 	instant started_at;		/* 0: it has not begun */
+	struct question *question;	/* of one that others are asked for */
 	struct outcome outcome;
 	bool in_doubt;			/* it may be settled: the commit was not answered */
 };
@@ -62,6 +66,8 @@ struct worker_settings {
 	struct loop *loop;
 	const struct conf *conf;
 	struct transport *transport;	/* taken */
+	bool has_broker;		/* it reaches others than ourselves */
+	struct uuid installation;	/* if so */
 	bool allowed[EXECUTOR_COUNT];
 	bool delivers;			/* attempt what is due, also without a message */
 	int64_t only_run;		/* sweep this run alone; 0: all */
@@ -90,6 +96,7 @@ struct worker {
 	size_t claiming_variables;
 	struct settling *settling;
 	struct delivering *delivering;
+	struct asking *asking;
 	VEC(struct sent *) unsent;	/* to be published (again) */
 	size_t unconfirmed;		/* messages under way */
 	struct sweeping *sweeping;

@@ -19,6 +19,7 @@
 static const struct hand *const of[EXECUTOR_COUNT] = {
 	[EXEC_SQL] = &exec_sql,
 	[EXEC_SHELL] = &exec_shell,
+	[EXEC_CELERY] = &exec_celery,
 };
 
 struct hands *
@@ -58,7 +59,7 @@ hands_parse_allowed(const char *list, bool allowed[EXECUTOR_COUNT], struct err *
 
 		if (which < 0)
 			err_class(err, ERR_CONFIG, "there is no executor '%s'; "
-			    "there are: sql, shell", word);
+			    "there are: sql, shell, celery", word);
 		else
 			found[which] = true;
 		free(word);

@@ -21,7 +21,7 @@ struct exec;			/* one measurement under way */
 struct hands *hands_new(struct loop *, const struct conf *,
     const bool allowed[EXECUTOR_COUNT]);
 void hands_free(struct hands *);	/* kills what still runs */
-/* "sql,shell" into ALLOWED; "" or NULL leaves it as it is. */
+/* "sql,shell,celery" into ALLOWED; "" or NULL leaves it as it is. */
 int hands_parse_allowed(const char *list, bool allowed[EXECUTOR_COUNT], struct err *);
 
 struct exec_task {

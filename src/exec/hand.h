@@ -14,7 +14,7 @@ struct hand {
 	void (*kill)(struct exec *);
 };
 
-extern const struct hand exec_sql, exec_shell;
+extern const struct hand exec_sql, exec_shell, exec_celery;
 
 struct hands {
 	struct loop *loop;

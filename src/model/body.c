@@ -15,6 +15,8 @@ static const char *const common_texts[] = { "description", "owner", "severity", 
 static const char *const common_keys[] = {
 	"description", "owner", "severity", "runbook", "tags", "active",
 };
+#define LONGEST_QUEUE 200	/* AMQP has 255 bytes; ".parked" is added */
+#define LONGEST_TASK 255
 #define COMMON (sizeof common_keys / sizeof common_keys[0])
 
 static struct fault *
@@ -275,4 +277,39 @@ body_texts(struct body *b, const char *key)
 			return NULL;
 		}
 	return value;
+}
+
+char *
+body_queue(struct body *b, const char *key)
+{
+	const char *queue = body_text(b, key);
+
+	if (!queue)
+		return NULL;
+	for (const char *s = queue; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f || *s == ',') {
+			body_fault(b, key, NULL,
+			    "the name of a queue has no commas and no control characters");
+			return NULL;
+		}
+	if (strlen(queue) > LONGEST_QUEUE)
+		body_fault(b, key, NULL, "longer than %d bytes", LONGEST_QUEUE);
+	else if (!strncmp(queue, "amq.", 4))
+		body_fault(b, key, NULL, "names that begin with 'amq.' are the broker's own");
+	else
+		return xstrdup(queue);
+	return NULL;
+}
+
+void
+body_check_task(struct body *b, const char *key, const char *name)
+{
+	for (const char *s = name; *s; s++)
+		if ((unsigned char)*s <= ' ' || *s == 0x7f) {
+			body_fault(b, key, NULL, "the name of a task, such as 'module.function', "
+			    "has no spaces and no control characters");
+			return;
+		}
+	if (strlen(name) > LONGEST_TASK)
+		body_fault(b, key, NULL, "longer than %d bytes", LONGEST_TASK);
 }

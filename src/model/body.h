@@ -47,6 +47,11 @@ const json_t *body_texts(struct body *, const char *key);	/* an array of text */
 /* A number of seconds, or text, of 0 < limit <= 7 days. */
 bool body_limit(struct body *, const char *key, span *);
 
+/* The name of a queue, the caller's; NULL as above. */
+char *body_queue(struct body *, const char *key);
+/* Is NAME, which stands at KEY, one that a task of Celery may have? */
+void body_check_task(struct body *, const char *key, const char *name);
+
 /* "a text", "an array" ...: what JSON has, in TOML's words. */
 const char *body_kind(const json_t *);
 

@@ -24,15 +24,17 @@ struct str;
 struct toml;
 
 #define MODEL_MAX_TEXT (64 * 1024)	/* of an SQL text, a command, a definition */
+#define CELERY_QUEUE "celery"		/* where Celery's tasks wait if nothing is said */
 #define MODEL_MAX_OBJECTS 200000	/* of one load */
 
 /* --- one object, made from its body --- */
 
 struct variable {
 	enum executor executor;
-	char *source;		/* the SQL text or the command */
+	char *source;		/* the SQL text, the command, or the name of the task */
 	json_t *args;		/* an object, maybe empty */
-	char *queue;		/* NULL: the default queue */
+	char *queue;		/* of its jobs; NULL: the default queue */
+	char *task_queue;	/* of a Celery task; else NULL */
 	span soft, hard;	/* limits; 0 < soft <= hard */
 	span max_age;		/* -1: its value never gets too old */
 };
@@ -66,7 +68,8 @@ struct reaction {
 	bool on[SIGNAL_COUNT];	/* raise and stop_raising */
 	char *level;		/* "info" */
 	enum channel channel;
-	char *target;		/* the command, or the channel of NOTIFY */
+	char *target;		/* the command, the channel of NOTIFY, the name of the task */
+	char *queue;		/* of a Celery task; else NULL */
 	span time_limit;	/* of a command: 60s; else 0 */
 };
 

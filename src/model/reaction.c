@@ -8,7 +8,7 @@
 #define LONGEST_NOTIFY 63	/* PostgreSQL's names */
 
 static const char *const keys[] = {
-	"events", "on", "level", "command", "notify", "time_limit", NULL,
+	"events", "on", "level", "command", "notify", "celery", "queue", "time_limit", NULL,
 };
 
 static void
@@ -84,10 +84,23 @@ read_channel(struct reaction *r, struct body *b)
 			r->target = xstrdup(text);
 	}
 	if (!first)
-		body_fault(b, NULL, NULL, "what it does is missing: 'command' or 'notify'");
+		body_fault(b, NULL, NULL, "what it does is missing: 'command', 'notify' or "
+		    "'celery'");
 	else if (r->target && r->channel == CHANNEL_NOTIFY && strlen(r->target) > LONGEST_NOTIFY)
 		body_fault(b, "notify", NULL, "the name of a channel has at most %d bytes",
 		    LONGEST_NOTIFY);
+}
+
+/* Only a task has one. */
+static void
+read_queue(struct reaction *r, struct body *b)
+{
+	if (r->target && r->channel == CHANNEL_CELERY) {
+		body_check_task(b, "celery", r->target);
+		if (!(r->queue = body_queue(b, "queue")))
+			r->queue = xstrdup(CELERY_QUEUE);
+	} else if (r->target && json_object_get(b->json, "queue"))
+		body_key_fault(b, "queue", NULL, "only a 'celery' has one");
 }
 
 static void
@@ -112,6 +125,7 @@ reaction_read(struct reaction *r, struct body *b)
 	level = body_text(b, "level");
 	r->level = xstrdup(level ? level : "info");
 	read_channel(r, b);
+	read_queue(r, b);
 	read_limit(r, b);
 }
 
@@ -135,5 +149,6 @@ reaction_done(struct reaction *r)
 	free(r->events);
 	free(r->level);
 	free(r->target);
+	free(r->queue);
 	*r = (struct reaction){ 0 };
 }

@@ -36,10 +36,11 @@
 	X(DELIVERY_DELIVERED, "delivered") X(DELIVERY_FAILED, "failed")
 
 #define EXECUTORS(X) \
-	X(EXEC_SQL, "sql") X(EXEC_SHELL, "shell")
+	X(EXEC_SQL, "sql") X(EXEC_SHELL, "shell") X(EXEC_CELERY, "celery")
 
 #define CHANNELS(X)	/* how a reaction leaves */ \
-	X(CHANNEL_COMMAND, "command") X(CHANNEL_NOTIFY, "notify")
+	X(CHANNEL_COMMAND, "command") X(CHANNEL_NOTIFY, "notify") \
+	X(CHANNEL_CELERY, "celery")
 
 #define ON_UNKNOWN(X)	/* what an unknown truth does to an event */ \
 	X(UNKNOWN_KEEPS, "keep") X(UNKNOWN_RAISES, "raise") X(UNKNOWN_CLEARS, "clear")

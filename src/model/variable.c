@@ -7,10 +7,9 @@
 #include "model/read.h"
 
 #define MOST_ARGS 1000
-#define LONGEST_QUEUE 200	/* AMQP has 255 bytes; ".parked" is added */
 
 static const char *const keys[] = {
-	"sql", "shell", "args", "queue", "soft_time_limit", "time_limit", "max_age", NULL,
+	"sql", "shell", "celery", "args", "queue", "soft_time_limit", "time_limit", "max_age", NULL,
 };
 
 /* Exactly one of the executors' keys, which are their names. */
@@ -35,10 +34,12 @@ read_source(struct variable *v, struct body *b)
 			v->source = xstrdup(text);
 	}
 	if (!first)
-		body_fault(b, NULL, NULL, "what computes it is missing: 'sql' or 'shell'");
+		body_fault(b, NULL, NULL, "what computes it is missing: 'sql', 'shell' "
+		    "or 'celery'");
 }
 
-/* In SQL it is :name, in a command's environment TOCSIN_ARG_NAME. */
+/* In SQL it is :name, in a command's environment TOCSIN_ARG_NAME, in Python a
+ * keyword. */
 const char *
 variable_arg_fault(const char *name)
 {
@@ -125,25 +126,17 @@ check_params(struct variable *v, struct body *b)
 	params_free(p);
 }
 
+/* The jobs of a Celery task travel by the default queue: its own is where the
+ * task waits for somebody else's worker. */
 static void
 read_queue(struct variable *v, struct body *b)
 {
-	const char *queue = body_text(b, "queue");
+	char *queue = body_queue(b, "queue");
 
-	if (!queue)
-		return;
-	for (const char *s = queue; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f || *s == ',') {
-			body_fault(b, "queue", NULL,
-			    "the name of a queue has no commas and no control characters");
-			return;
-		}
-	if (strlen(queue) > LONGEST_QUEUE)
-		body_fault(b, "queue", NULL, "longer than %d bytes", LONGEST_QUEUE);
-	else if (!strncmp(queue, "amq.", 4))
-		body_fault(b, "queue", NULL, "names that begin with 'amq.' are the broker's own");
+	if (!v->source || v->executor != EXEC_CELERY)
+		v->queue = queue;
 	else
-		v->queue = xstrdup(queue);
+		v->task_queue = queue ? queue : xstrdup(CELERY_QUEUE);
 }
 
 void
@@ -171,6 +164,8 @@ variable_read(struct variable *v, struct body *b)
 	read_args(v, b);
 	if (v->source && v->executor == EXEC_SQL)
 		check_params(v, b);
+	if (v->source && v->executor == EXEC_CELERY)
+		body_check_task(b, "celery", v->source);
 	read_queue(v, b);
 	variable_read_limits(v, b);
 	body_span(b, "max_age", &v->max_age);
@@ -194,5 +189,6 @@ variable_done(struct variable *v)
 	free(v->source);
 	json_decref(v->args);
 	free(v->queue);
+	free(v->task_queue);
 	*v = (struct variable){ 0 };
 }

@@ -11,6 +11,7 @@ enum { REACT_MAX_ERROR = 4096 };
 static const struct way *const ways[CHANNEL_COUNT] = {
 	[CHANNEL_COMMAND] = &react_command,
 	[CHANNEL_NOTIFY] = &react_notify,
+	[CHANNEL_CELERY] = &react_celery,
 };
 
 static void
@@ -49,13 +50,15 @@ react_postpone(struct attempt *attempt, char *error)
 
 struct attempt *
 react_start(struct loop *loop, const struct conf *conf, struct pg *books,
-    const struct react_task *task, void (*finished)(void *, const char *, bool), void *arg)
+    struct transport *broker, const struct react_task *task,
+    void (*finished)(void *, const char *, bool), void *arg)
 {
 	struct attempt *attempt = xcalloc(1, sizeof *attempt);
 
 	attempt->loop = loop;
 	attempt->conf = conf;
 	attempt->books = books;
+	attempt->broker = broker;
 	attempt->way = ways[task->reaction->channel];
 	attempt->finished = finished;
 	attempt->arg = arg;

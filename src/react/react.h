@@ -12,6 +12,7 @@
 struct conf;
 struct loop;
 struct pg;
+struct transport;
 struct attempt;
 
 struct react_task {
@@ -22,13 +23,13 @@ struct react_task {
 	const char *payload;			/* the whole signal, as JSON */
 };
 
-/* BOOKS carries NOTIFY.  ERROR is NULL when it was delivered.  FINISHED is
- * called once, from the loop, never from react_start() itself; not BEGUN when the
- * machine had nothing to begin with (no process, no descriptor): that was no
- * attempt, and ERROR says what is missing. */
+/* BOOKS carries NOTIFY, BROKER (NULL: there is none) tasks.  ERROR is NULL when it
+ * was delivered.  FINISHED is called once, from the loop, never from react_start()
+ * itself; not BEGUN when the machine had nothing to begin with (no process, no
+ * descriptor, no broker): that was no attempt, and ERROR says what is missing. */
 struct attempt *react_start(struct loop *, const struct conf *, struct pg *books,
-    const struct react_task *, void (*finished)(void *arg, const char *error, bool begun),
-    void *arg);
+    struct transport *broker, const struct react_task *,
+    void (*finished)(void *arg, const char *error, bool begun), void *arg);
 void react_kill(struct attempt *);		/* FINISHED is not called any more */
 
 #endif

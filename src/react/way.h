@@ -2,7 +2,8 @@
  *
  * START begins the attempt and returns at once; what it keeps stands in
  * attempt->own.  It ends with one react_finish(), which may even come from
- * START itself, or there with a react_postpone().  KILL ends an attempt that has not finished, silently. */
+ * START itself, or with a react_postpone() where that has done nothing.  KILL ends
+ * an attempt that has not finished, silently. */
 #ifndef REACT_WAY_H
 #define REACT_WAY_H
 
@@ -13,12 +14,13 @@ struct way {
 	void (*kill)(struct attempt *);
 };
 
-extern const struct way react_command, react_notify;
+extern const struct way react_command, react_notify, react_celery;
 
 struct attempt {
 	struct loop *loop;
 	const struct conf *conf;
 	struct pg *books;
+	struct transport *broker;
 	const struct way *way;
 	void *own;
 	char *error;

@@ -202,6 +202,33 @@ claim_read_renewed(const struct pg_answer *answer, const struct held *held)
 }
 
 void
+claim_say_asked(struct pg *pg, const struct asked *asked, size_t n)
+{
+	struct array a[5] = { 0 };
+	const char *params[5];
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&a[0], asked[i].held.key.run);
+		array_int(&a[1], asked[i].held.key.id);
+		array_int(&a[2], asked[i].held.fence);
+		array_int(&a[3], asked[i].patience);
+		array_text(&a[4], asked[i].note);
+	}
+	for (int i = 0; i < 5; i++)
+		params[i] = array_literal(&a[i]);
+	pg_say_prepared(pg, "with c as ("
+	    " select j.run_id, j.id, k.patience, k.note from tocsin.job j"
+	    " join unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[], $5::text[])"
+	    "  k (run_id, id, fence, patience, note) using (run_id, id, fence)"
+	    " where j.state = 'running' order by 1, 2 for update of j)"
+	    " update tocsin.job j set asks = j.asks + 1, asked_at = now(), note = c.note,"
+	    "  lease_until = now() + c.patience * interval '1 microsecond'"
+	    " from c where j.run_id = c.run_id and j.id = c.id", 5, params);
+	for (int i = 0; i < 5; i++)
+		array_done(&a[i]);
+}
+
+void
 claim_say_hand_back(struct pg *pg, const struct held *held, size_t n)
 {
 	say_held(pg, HELD "update tocsin.job j set state = 'queued', worker = null,"

@@ -62,6 +62,17 @@ struct held {
 void claim_say_renew(struct pg *, const struct held *, size_t n, span lease);
 bool claim_read_renewed(const struct pg_answer *, const struct held *);
 
+/* N running jobs were asked of somebody else's worker: their leases last until the
+ * answer is overdue, and nobody renews them.  Those that are not running under
+ * their fence any more are left alone. */
+enum { ASKS_MAX = 2 };			/* of one job, then it is failed */
+struct asked {
+	struct held held;
+	span patience;
+	const char *note;		/* for people */
+};
+void claim_say_asked(struct pg *, const struct asked *, size_t n);
+
 /* Give back N jobs as if they had never been claimed: queued, no attempt
  * charged, lease cleared. */
 void claim_say_hand_back(struct pg *, const struct held *, size_t n);

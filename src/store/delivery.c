@@ -57,7 +57,7 @@ delivery_read_keys(const PGresult *r, struct delivery_keys *keys)
 	"  and o.reaction = d.reaction and o.state in ('pending', 'sending') and o.id < d.id)"
 #define MAY_BE_CLAIMED \
 	" d.state = 'pending' and d.due_at <= now()" \
-	" and ($1::boolean or not v.body ? 'command')" IS_OLDEST
+	" and not v.body ?| $1::text[]" IS_OLDEST
 
 /* Of the rows that C has found and locked; with the whole signal. */
 #define CLAIM(c) \
@@ -89,13 +89,22 @@ static const char claim_due[] = CLAIM(
     "select d.id from tocsin.delivery d join tocsin.version v on v.id = d.version"
     " where" MAY_BE_CLAIMED " and " NOT_NEWER("5") " order by d.due_at, d.id limit $4");
 
+/* The keys of reactions that stay pending. */
+static const char *
+cannot(const struct delivery_claim *claim)
+{
+	if (claim->shell)
+		return claim->celery ? "{}" : "{celery}";
+	return claim->celery ? "{command}" : "{command,celery}";
+}
+
 void
 delivery_say_claim(struct pg *pg, const struct delivery_claim *claim,
     const struct delivery_key *keys, size_t n)
 {
 	struct array runs = { 0 }, events = { 0 }, reactions = { 0 };
 	char length[32];
-	const char *params[7] = { claim->shell ? "t" : "f", claim->worker, length };
+	const char *params[7] = { cannot(claim), claim->worker, length };
 
 	for (size_t i = 0; i < n; i++) {
 		array_int(&runs, keys[i].run);
@@ -117,7 +126,7 @@ void
 delivery_say_claim_due(struct pg *pg, const struct delivery_claim *claim, int n)
 {
 	char number[16], length[32];
-	const char *params[] = { claim->shell ? "t" : "f", claim->worker, length, number,
+	const char *params[] = { cannot(claim), claim->worker, length, number,
 		migrate_known() };
 
 	snprintf(number, sizeof number, "%d", n);

@@ -35,6 +35,7 @@ struct delivery_claim {
 	const char *worker;
 	span lease;
 	bool shell;			/* it may run commands; else those stay pending */
+	bool celery;			/* it can send tasks; else those do */
 };
 
 /* Claim those of N deliveries that are pending and due, and of their event and

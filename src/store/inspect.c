@@ -173,5 +173,5 @@ inspect_queues(PGconn *conn, struct err *err)
 {
 	return ask(conn, "select coalesce(jsonb_agg(distinct v.body ->> 'queue'), '[]')"
 	    " from tocsin.variable x join tocsin.version v on v.id = x.version"
-	    " where v.body ->> 'queue' is not null", err);
+	    " where v.body ->> 'queue' is not null and not v.body ? 'celery'", err);
 }

@@ -98,7 +98,8 @@ report_status(PGconn *conn, int cycles, span lease, struct err *err)
 	    " 'waiting', coalesce((select jsonb_agg(jsonb_build_object('cycle', d.run_id,"
 	    "  'event', d.event, 'signal', s.action, 'reaction', d.reaction,"
 	    "  'attempts', d.attempts, 'due_at', d.due_at, 'error', d.error,"
-	    "  'needs', case when v.body ? 'command' then 'shell' end,"
+	    "  'needs', case when v.body ? 'command' then 'shell'"
+	    "   when v.body ? 'celery' then 'broker' end,"
 	    "  'why', case when " HAS_OLDER " then 'older' when " UNCLAIMED("$2")
 	    "   then 'unclaimed' when d.due_at > now() then 'retry' else 'due' end)"
 	    "  order by d.due_at, d.id)"

@@ -62,8 +62,8 @@ static const char make_partition[] = "select tocsin.history_partition(now())";
 static const char store_outcomes[] =
     "with o as ("
     " select * from unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[],"
-    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[], $9::text[])"
-    "  o (run_id, id, fence, state, reason, error, value, truth, note)"
+    "  $5::text[], $6::text[], $7::jsonb[], $8::boolean[], $9::text[], $10::boolean[])"
+    "  o (run_id, id, fence, state, reason, error, value, truth, note, is_answer)"
     "), s as ("
     " update tocsin.job j set state = o.state, reason = o.reason, error = o.error,"
     "  note = o.note,"
@@ -77,6 +77,9 @@ static const char store_outcomes[] =
     " from o join tocsin.run r on r.id = o.run_id where j.run_id = o.run_id and j.id = o.id"
     "  and (j.state = 'running' and j.fence = o.fence"
     "   or j.state = 'waiting' and o.fence = -1)"
+    /* What comes from outside decides nothing but what was asked outside. */
+    "  and (not o.is_answer or exists (select from tocsin.version v"
+    "   where v.id = j.version and v.kind = 'variable' and v.body ? 'celery'))"
     " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth,"
     "  j.as_of"
     "), h as ("
@@ -181,7 +184,7 @@ truth_bool(enum truth truth)
 	return truth == TRUTH_TRUE ? 1 : truth == TRUTH_FALSE ? 0 : -1;
 }
 
-enum { OUTCOME_COLUMNS = 9 };
+enum { OUTCOME_COLUMNS = 10 };
 
 void
 settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, bool first)
@@ -207,6 +210,7 @@ settle_say_outcomes(struct pg *pg, const struct outcome *outcomes, size_t n, boo
 		array_text(&a[6], o->value);
 		array_bool(&a[7], truth_bool(o->truth));
 		array_text(&a[8], o->note);
+		array_bool(&a[9], o->is_answer);
 	}
 	for (int i = 0; i < OUTCOME_COLUMNS; i++)
 		params[i] = array_literal(&a[i]);

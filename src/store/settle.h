@@ -27,7 +27,8 @@ struct outcome {
 	char *value;			/* JSON text, or NULL */
 	enum truth truth;
 	char *note;			/* what else there is to say, or NULL */
-	int attempts;			/* how often it was claimed; 0: never */
+	int attempts;			/* how often it was claimed; 0: never, or not known */
+	bool is_answer;			/* of another's worker: only for what he was asked */
 };
 void outcome_done(struct outcome *);
 

@@ -1,7 +1,8 @@
 /* sweep.c - find again what was lost.
  *
  * A lease that has run out ends in a new claim (alone, from then on) or, after
- * the last attempt, in a failure that is settled like any other.  Queued jobs
+ * the last attempt, in a failure that is settled like any other.  Of what was
+ * asked of somebody else's worker the lease is the time for his answer.  Queued jobs
  * are sent again only where their run has stood still for a lease, and not while
  * their messages seem to be there; each time doubles the wait until the next. */
 #include "store/sweep.h"
@@ -25,7 +26,7 @@
 #define STANDING \
 	"with standing as materialized (select r.id from tocsin.run r where " OPEN_RUNS \
 	" and not exists (select from tocsin.job k where k.run_id = r.id" \
-	"  and (k.state = 'running' and k.lease_until > now() or" \
+	"  and (k.state = 'running' and k.asked_at is null and k.lease_until > now() or" \
 	"   greatest(k.queued_at, k.started_at, k.finished_at) > now() - $2::interval)))"
 #define MAY_BE_LOST \
 	"j.state = 'queued' and coalesce(j.resend_at, j.queued_at + $2::interval) <= now()"
@@ -51,20 +52,25 @@ static const char send_lost[] = STANDING
     " from c where j.run_id = c.run_id and j.id = c.id"
     " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
+#define IS_LOST \
+	"case when j.asked_at is null then j.attempts >= 3 else j.asks >= 2 end"
+
 static const char queue_again[] =
     "with c as ("
     " select j.run_id, j.id from tocsin.job j"
     " where " OF_OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
-    "  and j.attempts < 3 order by 1, 2 for update of j skip locked"
-    ") update tocsin.job j set state = 'queued', alone = true, lease_until = null,"
+    "  and not " IS_LOST " order by 1, 2 for update of j skip locked"
+    ") update tocsin.job j set state = 'queued', alone = j.alone or j.asked_at is null,"
+    "  lease_until = null, asked_at = null,"
     "  queued_at = now(), resend_at = now() + $2::interval"
     " from c where j.run_id = c.run_id and j.id = c.id"
     " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
 static const char find_lost[] =
-    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts"
+    "select j.run_id, j.id, j.kind, j.name, j.fence, j.attempts,"
+    " j.asked_at is not null, j.note"
     " from tocsin.job j where " OF_OPEN_RUNS " and j.state = 'running' and j.lease_until < now()"
-    "  and j.attempts >= 3 order by 1, 2";
+    "  and " IS_LOST " order by 1, 2";
 
 void
 sweep_say_look(struct pg *pg, int64_t run, span lease)
@@ -123,14 +129,17 @@ sweep_read(const struct pg_answer *answer, struct swept *swept)
 	read_again(answer->results[1], swept);
 	for (int i = 0; i < PQntuples(r); i++) {
 		struct outcome o = { .key = { row_number(r, i, 0), (int)row_number(r, i, 1) } };
+		bool asked = row_true(r, i, 6);
 
 		o.kind = (enum kind)kind_find(PQgetvalue(r, i, 2));
 		o.name = row_text_dup(r, i, 3);
 		o.fence = (int)row_number(r, i, 4);
 		o.state = JOB_FAILED;
-		o.reason = REASON_LOST;
+		o.reason = asked ? REASON_TIMEOUT : REASON_LOST;
 		o.attempts = (int)row_number(r, i, 5);
-		o.error = xasprintf("its worker was lost %d times while it ran", o.attempts);
+		o.error = asked ? xasprintf("Celery was asked twice and did not answer "
+		    "in time: %s; is there a worker that knows the task?", PQgetvalue(r, i, 7)) :
+		    xasprintf("its worker was lost %d times while it ran", o.attempts);
 		o.truth = TRUTH_UNKNOWN;
 		vec_push(&swept->lost, o);
 	}

@@ -8,6 +8,9 @@
 #include "store/settle.h"
 
 enum { ATTEMPTS_MAX = 3 };	/* lost claims of one job, then it is failed */
+/* A job that another's worker was asked for has lost nobody: when its answer is
+ * overdue it is sent again without being made to run alone, and fails when it was
+ * asked for ASKS_MAX times. */
 
 struct swept {
 	struct fired_jobs again;	/* to be sent again */

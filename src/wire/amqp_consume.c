@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "base/log.h"
+#include "celery/answer.h"
 #include "celery/job.h"
 #include "celery/message.h"
 #include "io/loop.h"
@@ -137,11 +138,14 @@ consume_read_envelope(const struct amqp_delivery *d, struct arena *arena,
 
 enum { SHOWN_MOST = 200 };		/* bytes of what a sender shows */
 
-/* What a delivery is about: one of JOB and LETTER. */
+/* What a delivery is about: one of JOB and LETTER.  An answer to a question of
+ * ours is a letter of this INSTALLATION. */
 struct decoded {
 	struct celery_job job;
 	char *shown;
 	struct letter *letter;
+	bool is_ours;
+	struct uuid installation;
 	struct refusal refusal;
 };
 
@@ -171,6 +175,31 @@ is_ours(const char *task)
 	return which >= 0 && which <= TASK_REACTION;
 }
 
+static int
+decode_answer(const struct amqp_delivery *d, struct celery_message *m, struct decoded *decoded)
+{
+	struct celery_answer answer = { .job = -1 };
+	int rc = celery_answer_decode(&answer, m, &decoded->refusal);
+
+	decoded->is_ours = true;
+	decoded->installation = answer.installation;
+	celery_answer_done(&answer);
+	if (!rc)
+		keep_letter(d, m, decoded, false);
+	return rc;
+}
+
+static int
+decode_job(const struct celery_message *m, struct decoded *decoded)
+{
+	int rc = celery_job_decode(&decoded->job, m, &decoded->refusal);
+
+	decoded->is_ours = true;
+	decoded->installation = decoded->job.installation;
+	decoded->shown = m->argsrepr ? xstrndup(m->argsrepr, SHOWN_MOST) : NULL;
+	return rc;
+}
+
 /* -1 with the reason. */
 static int
 decode_message(const struct wire *w, const struct amqp_delivery *d,
@@ -182,11 +211,12 @@ decode_message(const struct wire *w, const struct amqp_delivery *d,
 
 	celery_message_init(&m);
 	refused = celery_decode(&m, e, &decoded->refusal);
-	ours = m.task && is_ours(m.task);
-	if (!refused && ours) {
-		rc = celery_job_decode(&decoded->job, &m, &decoded->refusal);
-		decoded->shown = m.argsrepr ? xstrndup(m.argsrepr, SHOWN_MOST) : NULL;
-	} else if (!refused && w->registered && w->registered(w->arg, m.task)) {
+	ours = m.task && (is_ours(m.task) || celery_is_answer(&m));
+	if (!refused && celery_is_answer(&m))
+		rc = decode_answer(d, &m, decoded);
+	else if (!refused && ours)
+		rc = decode_job(&m, decoded);
+	else if (!refused && w->registered && w->registered(w->arg, m.task)) {
 		keep_letter(d, &m, decoded, false);
 		rc = 0;
 	} else if (!refused)
@@ -214,7 +244,7 @@ decode(const struct wire *w, const struct amqp_delivery *d, struct decoded *deco
 
 /* Of another database, or of this one before it was made anew. */
 static void
-drop_foreign(struct wire *w, const char *queue, const struct celery_job *job, uint64_t tag)
+drop_foreign(struct wire *w, const char *queue, const struct uuid *installation, uint64_t tag)
 {
 	char uuid[UUID_TEXT];
 
@@ -222,7 +252,7 @@ drop_foreign(struct wire *w, const char *queue, const struct celery_job *job, ui
 	w->foreign++;
 	if ((w->foreign & (w->foreign - 1)) == 0)
 		log_warn("messages of another installation are dropped", "queue", queue,
-		    "installation", uuid_format(&job->installation, uuid),
+		    "installation", uuid_format(installation, uuid),
 		    "dropped", log_number((int64_t)w->foreign));
 	consume_ack_tag(w, w->epoch, tag);
 }
@@ -271,10 +301,11 @@ consume_delivered(struct wire *w, const struct amqp_delivery *d)
 		park(w, q->name, d, &decoded.refusal);
 		if (decoded.letter)
 			letter_arrived(w, q->name, decoded.letter, 0);
+	} else if (decoded.is_ours && !uuid_equal(&decoded.installation, &w->installation)) {
+		drop_foreign(w, q->name, &decoded.installation, d->tag);
+		letter_free(decoded.letter);
 	} else if (decoded.letter)
 		letter_arrived(w, q->name, decoded.letter, d->tag);
-	else if (!uuid_equal(&decoded.job.installation, &w->installation))
-		drop_foreign(w, q->name, &decoded.job, d->tag);
 	else
 		arrived(w, message_of_job(&decoded, q->name), d->tag);
 	celery_job_done(&decoded.job);

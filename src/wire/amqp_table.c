@@ -4,6 +4,7 @@
  * word for (a time, a decimal) becomes the number that it is. */
 #include <math.h>
 #include <string.h>
+#include "base/str.h"
 #include "wire/amqp_inner.h"
 
 static amqp_field_value_t
@@ -92,6 +93,23 @@ real_to_json(double x)
 	return isfinite(x) ? json_real(x) : json_null();
 }
 
+/* Python shows arguments (argsrepr) as they are, half characters included. */
+static json_t *
+text_to_json(amqp_bytes_t b)
+{
+	json_t *v = json_stringn(b.len ? b.bytes : "", b.len);
+	char *text, *clean;
+
+	if (v)
+		return v;
+	text = xstrndup(b.bytes, b.len);
+	clean = str_clean(text, b.len * 3);	/* a byte becomes one U+FFFD at most */
+	v = json_string(clean);
+	free(text);
+	free(clean);
+	return v;
+}
+
 static json_t *
 field_to_json(const amqp_field_value_t *f)
 {
@@ -114,8 +132,7 @@ field_to_json(const amqp_field_value_t *f)
 		return real_to_json(f->value.decimal.value / pow(10, f->value.decimal.decimals));
 	case AMQP_FIELD_KIND_UTF8:
 	case AMQP_FIELD_KIND_BYTES:
-		return json_stringn(f->value.bytes.len ? f->value.bytes.bytes : "",
-		    f->value.bytes.len);
+		return text_to_json(f->value.bytes);
 	case AMQP_FIELD_KIND_ARRAY: return array_to_json(&f->value.array);
 	case AMQP_FIELD_KIND_TABLE: return table_to_json(&f->value.table);
 	default: return json_null();

@@ -7,7 +7,8 @@
 #include "celery/message.h"
 #include "celery/refusal.h"
 
-/* A task that a client asks for, decoded; the letter of a struct message. */
+/* A task that a client asks for, decoded, or an answer to a question of ours
+ * (celery/answer.h); the letter of a struct message. */
 struct letter {
 	struct celery_message message;
 	/* It cannot be understood, and is parked already; what was read of its

@@ -119,8 +119,8 @@ a_bad_body_names_its_key(void **state)
 		const char *body, *message;
 	} table[] = {
 		{ VARIABLE, "{\"sql\":3}", "sql: this is a whole number; a text is wanted" },
-		{ VARIABLE, "{}", "what computes it is missing: 'sql' or 'shell'" },
-		{ VARIABLE, "[]", "what computes it is missing: 'sql' or 'shell'" },
+		{ VARIABLE, "{}", "what computes it is missing: 'sql', 'shell' or 'celery'" },
+		{ VARIABLE, "[]", "what computes it is missing: 'sql', 'shell' or 'celery'" },
 		{ VARIABLE, "{\"sql\":\"a\\u0000b\"}", NULL },
 		{ VARIABLE, "{\"sql\":\"select :x\"}",
 		    "sql: there is no argument for :x; give it by args = { x = ... }" },

@@ -1,0 +1,344 @@
+"""tocsin as a client of other people's Celery workers: stock ones, unchanged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+pytest.importorskip("celery")
+
+from cycles import Cycles  # noqa: E402
+from harness import wait_for  # noqa: E402
+from invariants import books  # noqa: E402, F401
+from stock_tasks import Stock  # noqa: E402
+
+CLOCKS = {"TOCSIN_LEASE": "2s", "TOCSIN_SWEEP": "200ms", "TOCSIN_GRACE": "500ms"}
+
+
+class World(Cycles):
+    """Books, a broker, tocsin's workers and stock ones."""
+
+    def __init__(self, tocsin, db, broker, directory):
+        tocsin.env.update(CLOCKS)
+        super().__init__(tocsin, db, directory)
+        self.broker = broker
+        self.stocks = []
+
+    def worker(self, *args, env=None):
+        worker = self.tocsin.spawn("worker", *args, env=env)
+        worker.wait_for("worker is ready", 30)
+        return worker
+
+    def stock(self, *args, env=None):
+        stock = Stock(self.directory, self.broker, *args, env=env)
+        self.stocks.append(stock)
+        wait_for(lambda: " ready." in stock.said, 60, lambda: stock.said)
+        return stock
+
+    def measure(self, *args, status=None, timeout=90):
+        """A cycle of all events, to its end."""
+        self.due_again()
+        return self.tocsin("cycle", "--wait", *args, status=status, timeout=timeout)
+
+    def load_variables(self, variables):
+        """Each in TOML, and an event that needs all of them."""
+        text = "".join(f"[variables.{name}]\n{body}\n" for name, body in variables.items())
+        text += "".join(f'[evidences.e_{name}]\ndefinition = "{name} is not None"\n'
+                        for name in variables)
+        text += ('[events.everything]\ninterval = 0\ndefinition = "'
+                 + " and ".join(f"e_{name}" for name in variables) + '"\n')
+        self.load(text)
+
+    def errors(self):
+        return dict(self.db.all("select name, reason || ': ' || error from tocsin.job"
+                                " where run_id = %s and state = 'failed'", self.last()))
+
+    def values(self):
+        return dict(self.db.all("select name, value from tocsin.job where run_id = %s"
+                                " and kind = 'variable' and state = 'done'", self.last()))
+
+
+@pytest.fixture
+def world(tocsin, db, broker, tmp_path):
+    made = World(tocsin, db, broker, tmp_path)
+    yield made
+    for stock in made.stocks:
+        stock.kill()
+
+
+def celery(task, queue=None, limit=None, **args):
+    body = f'celery = "{task}"\nargs = {{ {", ".join(f"{k} = {json.dumps(v)}" for k, v in args.items())} }}\n'
+    if queue:
+        body += f'queue = "{queue}"\n'
+    if limit:
+        body += f'time_limit = {limit}\n'
+    return body
+
+
+def test_a_cycle_is_computed_half_by_tocsin_and_half_by_a_stock_worker(world):
+    world.load_variables({
+        **{f"ours{i}": f'sql = "select {i}"' for i in range(4)},
+        **{f"theirs{i}": celery("stock.add", "analytics", x=i, y=10) for i in range(4)},
+        "default": celery("stock.echo", text="ü", nested=[1, 2.5, [False, "x"]]),
+    })
+    world.stock("-P", "prefork", "-c", 2, "-Q", "analytics,celery")
+    worker = world.worker()
+    world.measure(status=0)
+    assert world.values() == {
+        **{f"ours{i}": i for i in range(4)}, **{f"theirs{i}": i + 10 for i in range(4)},
+        "default": {"text": "ü", "nested": [1, 2.5, [False, "x"]]}}
+    assert world.signals() == {"everything": "raise"} and world.state() == "DONE"
+    assert world.db.one("select count(*) from tocsin.job where run_id = %s and attempts <> 1",
+                        world.last()) == 0
+    assert world.broker.depth("tocsin") == 0 and world.broker.depth("tocsin.parked") is None
+    assert worker.stop() == 0
+
+
+def test_a_task_that_fails_says_which_and_what_no_value_can_be_says_why(world):
+    names = ["nan", "inf", "big", "half", "nul", "set", "long"]
+    world.load_variables({"bad": celery("stock.fail", text="boom"),
+                          "good": celery("stock.add", x=1),
+                          **{f"v_{n}": celery("stock.odd", what=n) for n in names}})
+    world.stock("-P", "solo")
+    world.worker(env={"TOCSIN_MAX_VALUE": "1MiB"})
+    world.measure(status=1)
+    errors = world.errors()
+    [task_id] = [w.strip("().,") for w in errors["bad"].split() if len(w.strip("().,")) == 36]
+    uuid.UUID(task_id)
+    assert "stock.fail" in errors["bad"] and errors["bad"].startswith("error: "), errors["bad"]
+    for name, why in [("nan", "a NaN or an Infinity"), ("inf", "a NaN or an Infinity"),
+                      ("big", "too large"), ("half", "half a character"), ("nul", "NUL"),
+                      ("long", "value larger than 1048576 bytes")]:
+        assert why in errors.get("v_" + name, ""), (name, errors)
+    assert "v_set" in errors	# cannot be sent as JSON: the task fails there
+    assert world.values() == {"good": 1}
+
+
+# A worker that loses what it was asked
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_F_F15_a_stock_worker_that_is_killed_has_lost_its_task_and_is_asked_once_more(world, pool):
+    flag = world.directory / "flag"
+    world.load_variables({
+        "lost": celery("stock.once", "analytics", limit=3, path=str(flag), value=7),
+        "ours": 'sql = "select 1"'})
+    first = world.stock("-P", pool, "-c", 1, "-Q", "analytics")
+    world.worker()
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: first.noted, 30)		# it runs, and was acknowledged before
+    first.kill()
+    world.stock("-P", pool, "-c", 1, "-Q", "analytics")
+    assert cycle.wait(60) == 0
+    assert world.values() == {"lost": 7, "ours": 1} and world.state() == "DONE"
+    # A solo worker is too busy to acknowledge; then the broker has the task still.
+    times = 2 if pool == "prefork" else 1
+    assert world.job("lost", "attempts, fence, asks, alone") == (times, times, times, False)
+    assert world.db.all("select event, action from tocsin.signal") == [("everything", "raise")]
+    assert world.db.one("select count(*) from tocsin.history where name = 'lost'") == 1
+
+
+def test_F_F15_what_nobody_answers_twice_has_failed(world):
+    world.load_variables({"nobody": celery("stock.add", "nowhere", limit=1, x=1),
+                          "unknown": celery("stock.unknown", "analytics", limit=1),
+                          "ours": 'sql = "select 1"'})
+    world.stock("-P", "solo", "-Q", "analytics")
+    world.worker("-c", 1)
+    world.measure(status=1)
+    for name, task, queue in [("nobody", "stock.add", "nowhere"),
+                              ("unknown", "stock.unknown", "analytics")]:
+        error = world.errors()[name]
+        assert error.startswith("timeout: Celery was asked twice"), error
+        assert f"task {task} with id " in error and f" in queue {queue}" in error, error
+        assert world.job(name, "attempts, asks, alone") == (2, 2, False)
+    assert world.values() == {"ours": 1} and world.state() == "DONE_WITH_ERRORS"
+    # Nobody has taken them, but they have expired by now.
+    wait_for(lambda: world.broker.depth("nowhere") == 0)
+
+
+# Answers that come twice, late, or from nowhere
+
+
+def answer(broker, kwargs, args=(5,), queue="tocsin", task="tocsin.answer"):
+    """As Celery sends a callback."""
+    import amqp
+    with broker.connect() as connection:
+        connection.channel().basic_publish(amqp.Message(
+            json.dumps([list(args), kwargs, {}]), content_type="application/json",
+            content_encoding="utf-8", delivery_mode=2,
+            application_headers={"lang": "py", "task": task, "id": str(uuid.uuid4())}),
+            routing_key=queue)
+
+
+def test_an_answer_counts_once_and_only_under_the_fence_it_was_asked_under(world):
+    world.load_variables({"asked": celery("stock.add", "nowhere", limit=60, x=1),
+                          "ours": 'sql = "select 1 from pg_sleep(0)"'})
+    worker = world.worker("--executors", "sql,celery")
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: world.db.one("select count(*) from tocsin.job where asked_at is not null"))
+    world.db.run("update tocsin.job set fence = 5 where name = 'asked'")
+    run, job, fence = world.db.one("select run_id, id, fence from tocsin.job where name = 'asked'")
+    evidence = world.db.one("select id from tocsin.job where name = 'e_asked'")
+    about = {"installation": str(world.db.one("select uuid from tocsin.installation")),
+             "run": run, "job": job, "fence": fence, "name": "asked"}
+    for wrong in [{"fence": fence - 1}, {"fence": fence + 1}, {"run": run + 1},
+                  {"job": evidence}, {"job": 100000}, {"fence": -1}, {"installation": "x"},
+                  {"installation": str(uuid.uuid4())}, {"run": 0}, {"job": "1"}, {"failed": 1},
+                  {"more": 1}]:
+        answer(world.broker, {**about, **wrong}, args=(6,))
+    answer(world.broker, about, args=())
+    answer(world.broker, about, args=(1, 2))
+    wait_for(lambda: world.broker.depth("tocsin") == 0)
+    # An evidence is nobody else's to decide, even while it is running.
+    world.db.run("update tocsin.job set state = 'running', fence = 1, lease_until = now() + '1h'"
+                 " where id = %s", evidence)
+    answer(world.broker, {**about, "job": evidence, "fence": 1})
+    wait_for(lambda: world.broker.sandbox.rabbitmqctl(
+        "list_queues", "-p", world.broker.vhost, "name", "messages").count("tocsin\t0"))
+    assert world.job("asked", "state") == world.job("e_asked", "state") == "running"
+    world.db.run("update tocsin.job set state = 'waiting', fence = 0, lease_until = null"
+                 " where id = %s", evidence)
+    for _ in range(3):
+        answer(world.broker, about)
+    assert cycle.wait(30) == 0
+    answer(world.broker, about, args=(7,))
+    wait_for(lambda: world.broker.depth("tocsin") == 0)
+    assert worker.stop() == 0
+    assert world.values()["asked"] == 5
+    assert world.db.all("select value from tocsin.history where name = 'asked'") == [5]
+    assert world.db.all("select event, action from tocsin.signal") == [("everything", "raise")]
+    # What was no answer at all is kept for people: the last six, and the two without a value.
+    assert world.broker.depth("tocsin.parked") == 8
+
+
+def test_any_worker_takes_the_answer_and_none_need_live_meanwhile(world):
+    world.load_variables({"slow": celery("stock.slow", "analytics", limit=60, seconds=3, value=4)})
+    stock = world.stock("-P", "prefork", "-c", 1, "-Q", "analytics")
+    first = world.worker("-c", 1)
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: stock.noted and world.db.one(
+        "select count(*) from tocsin.job where asked_at is not null"), 30)
+    first.kill()
+    world.worker()
+    assert cycle.wait(60) == 0
+    assert world.values() == {"slow": 4} and world.job("slow", "attempts, asks") == (1, 1)
+
+
+def test_a_slow_task_keeps_no_hand_of_ours_busy(world):
+    world.load_variables({**{f"slow{i}": celery("stock.slow", "analytics", seconds=2, value=i)
+                             for i in range(4)},
+                          **{f"ours{i}": 'sql = "select 1"' for i in range(4)}})
+    world.stock("-P", "threads", "-c", 4, "-Q", "analytics")
+    world.worker("-c", 1)
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: world.db.one("""select count(*) filter (where state = 'done') = 4
+        and count(*) filter (where state = 'running') = 4
+        from tocsin.job where kind = 'variable'"""), 30)
+    assert cycle.wait(60) == 0
+
+
+@pytest.mark.parametrize("where", ["ask.before_send", "ask.confirmed", "ask.before_record",
+                                   "ask.recorded", "ask.on_answer"])
+def test_a_worker_that_dies_while_it_asks_or_is_answered_loses_nothing(world, where):
+    world.load_variables({"theirs": celery("stock.add", "analytics", limit=20, x=1, y=1)})
+    world.stock("-P", "solo", "-Q", "analytics")
+    dies = world.worker(env={"TOCSIN_FAILPOINT": f"{where}=kill@1"})
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    assert dies.wait(30) == -signal.SIGKILL
+    world.worker()
+    assert cycle.wait(60) == 0
+    assert world.values() == {"theirs": 2}
+    assert world.db.all("select event, action from tocsin.signal") == [("everything", "raise")]
+    assert world.db.one("select count(*) from tocsin.history where name = 'theirs'") == 1
+
+
+def test_without_a_broker_it_is_refused_in_words(world):
+    world.load_variables({"theirs": celery("stock.add", x=1)})
+    world.tocsin("cycle", "--local", status=1)
+    assert world.errors()["theirs"].startswith("refused: a task of Celery is asked for by workers")
+    world.worker("--executors", "sql")
+    world.measure(status=1)
+    assert "the executor 'celery' is not allowed here" in world.errors()["theirs"]
+
+
+def test_F_F16_the_result_backend_is_gone_while_a_task_answers(world, redis):
+    world.load_variables({"theirs": celery("stock.slow", "analytics", limit=15, seconds=1, value=3)})
+    stock = world.stock("-P", "prefork", "-c", 1, "-Q", "analytics", env={"STOCK_BACKEND": redis.url})
+    world.worker()
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: stock.noted, 30)
+    world.broker.sandbox.stop("redis")
+    try:
+        assert cycle.wait(90) in (0, 1)
+    finally:
+        world.broker.sandbox.start("redis")
+    # The link is followed before the result is stored, so it needs no backend.
+    assert world.values() == {"theirs": 3} and world.state() == "DONE"
+    assert world.db.all("select event, action from tocsin.signal") == [("everything", "raise")]
+
+
+# Reactions
+
+
+def test_a_reaction_is_a_task_with_the_signal_in_its_arguments(world):
+    world.load("""
+        [variables.cash]
+        sql = "select 5"
+        [evidences.low]
+        definition = "cash < 10"
+        [events.bell]
+        definition = "low"
+        interval = 0
+        [reactions.ring]
+        events = ["bell"]
+        level = "alarm"
+        celery = "stock.alarm"
+        queue = "alarms"
+        """)
+    stock = world.stock("-P", "solo", "-Q", "alarms")
+    world.tocsin("cycle", "--local")
+    assert world.db.all("select state, attempts from tocsin.delivery") == [("pending", 0)]
+    worker = world.worker()
+    wait_for(lambda: stock.noted, 30)
+    key = world.db.one("select key from tocsin.delivery")
+    assert [json.loads(line) for line in stock.noted] == [{
+        "event": "bell", "signal": "raise", "cycle": world.last(), "level": "alarm", "key": str(key),
+        "values": {"cash": 5}, "hold": 1, "id": str(uuid.uuid5(uuid.UUID(str(key)), "celery"))}]
+    wait_for(lambda: world.db.all("select state, attempts from tocsin.delivery")
+             == [("delivered", 1)])
+    assert worker.stop() == 0
+
+
+def test_a_reaction_waits_for_the_broker(world):
+    world.load("""
+        [variables.cash]
+        sql = "select 5"
+        [evidences.low]
+        definition = "cash < 10"
+        [events.bell]
+        definition = "low"
+        interval = 0
+        [reactions.ring]
+        events = ["bell"]
+        celery = "stock.alarm"
+        """)
+    world.tocsin("cycle", "--local")
+    world.broker.sandbox.stop("rabbitmq")
+    try:
+        worker = world.worker()
+        worker.wait_for("the broker cannot be used")
+    finally:
+        world.broker.sandbox.start("rabbitmq")
+    wait_for(lambda: world.db.all("select state, attempts from tocsin.delivery")
+             == [("delivered", 1)], 60)
+    assert world.broker.depth("celery") == 1
