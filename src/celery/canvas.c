@@ -209,6 +209,8 @@ canvas_errbacks(struct canvas *c, struct raw errbacks, struct raw id, struct raw
 
 	if (!raw_is_true(errbacks))
 		return 0;
+	if (raw_kind(errbacks) == '{')	/* one alone */
+		walk = raw_walk(errbacks = in_array(c, errbacks));
 	if (!(group = canvas_make(c, SIGNATURE_GROUP, "celery.group")))
 		return -1;
 	group->tasks = arena_alloc(&c->memory, sizeof *group->tasks);
@@ -288,10 +290,13 @@ fail_kind(struct canvas *c, const struct signature *s, const struct failing *how
 {
 	switch (s->kind) {
 	case SIGNATURE_CHAIN:
+		return fail_list(c, s->tasks, how);
 	case SIGNATURE_GROUP:
+		if (fail_step(c, CANVAS_FAIL, &s->options, s->task, how))
+			return -1;
 		return fail_list(c, s->tasks, how);
 	case SIGNATURE_CHORD:
-		/* Its own id is the header's, a group's: Celery 5.2.6 fails that. */
+		/* Its own id is the header's, that of a group. */
 		if (fail_step(c, CANVAS_FAIL, &s->options, s->task, how))
 			return -1;
 		return fail_signature(c, s->body, how);
@@ -355,7 +360,8 @@ canvas_retry(struct canvas *c, const struct celery_message *m, const struct canv
 	step->message.eta = retry->eta;
 	if (!m->root_id)
 		step->message.root_id = m->id;
-	step->message.parent_id = m->id;
+	if (!m->parent_id)
+		step->message.parent_id = m->id;
 	step->message.origin = c->setting.origin;
 	if (retry->args.text) {
 		step->message.args = retry->args;

@@ -137,7 +137,8 @@ int canvas_succeed(struct canvas *, const struct celery_message *, struct raw re
  * Revoked: nothing follows, the engine only counts the chord. */
 int canvas_fail(struct canvas *, const struct celery_message *, struct err *);
 
-/* The same message again, one retry more, due at ETA; QUEUE, or EXCHANGE and
+/* The same message again, one retry more (the task becomes its own parent if it had
+ * none), due at ETA; QUEUE, or EXCHANGE and
  * ROUTING_KEY, is where it came from. */
 struct canvas_retry {
 	instant eta;

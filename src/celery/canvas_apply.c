@@ -331,6 +331,7 @@ send_unlock(struct canvas *c, const struct signature *body, struct raw body_text
 	struct signature_options o = { 0 };
 	const struct signature_option *priority = signature_find(&body->options, "priority");
 	struct raw countdown = signature_value(named, "countdown"), args;
+	struct raw queue = signature_value(&body->options, "queue");
 	struct str s = STR_INIT;
 
 	str_putc(&s, '[');
@@ -348,9 +349,10 @@ send_unlock(struct canvas *c, const struct signature *body, struct raw body_text
 	}
 	str_puts(&s, "]}");
 	canvas_set(c, &o, "countdown", countdown.text ? countdown : (struct raw){ "1", 1 });
-	canvas_set(c, &o, "queue", signature_value(&body->options, "queue"));
-	if (priority)
-		canvas_set(c, &o, "priority", priority->value);
+	canvas_set(c, &o, "queue", raw_is_true(queue) ? queue :
+	    canvas_quote(c, c->setting.default_queue));
+	if (priority || body->kind != SIGNATURE_TASK)	/* flows are tasks that have none */
+		canvas_set(c, &o, "priority", priority ? priority->value : (struct raw){ NULL, 0 });
 	canvas_set(c, &o, "ignore_result", (struct raw){ "true", 4 });
 	return canvas_send(c, canvas_quote(c, "celery.chord_unlock"), args, canvas_keep(c, &s), &o);
 }
@@ -416,7 +418,7 @@ run_chord(struct canvas *c, const struct signature *s, struct signature *body, s
 		return -1;
 	signature_drop(o, "chain");
 	signature_drop(o, "chord");
-	of_header.chord = &chord;
+	of_header.chord = canvas_is_empty(body) ? NULL : &chord;
 	of_header.group_id = signature_value(&header->options, "task_id");
 	if (!raw_is_true(of_header.group_id))
 		of_header.group_id = canvas_new_id(c);

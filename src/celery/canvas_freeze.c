@@ -215,6 +215,13 @@ freeze_group(struct canvas *c, struct signature *s, const struct place *at)
 	return flatten(c, s->tasks, s->tasks, group, &member) ? NULL : group;
 }
 
+/* A body with nothing in it: nobody is told of it. */
+bool
+canvas_is_empty(const struct signature *body)
+{
+	return body->kind == SIGNATURE_GROUP && body->tasks->n == 0;
+}
+
 /* The header is told of the body, which goes on changing: by reference. */
 static struct outcome *
 freeze_chord(struct canvas *c, struct signature *s, const struct place *at)
@@ -229,7 +236,7 @@ freeze_chord(struct canvas *c, struct signature *s, const struct place *at)
 		s->header->tasks = s->tasks;
 	}
 	*chord = (struct signature_option){ .signature = s->body };
-	of_header.chord = chord;
+	of_header.chord = canvas_is_empty(s->body) ? NULL : chord;
 	of_header.root_id = at->root_id;
 	of_header.parent_id = at->parent_id;
 	of_body.parent_id = (struct raw){ NULL, 0 };
@@ -293,7 +300,7 @@ struct layout {
 	VEC(struct signature *) todo;	/* the next one last */
 	VEC(struct signature *) tasks;
 	VEC(struct outcome *) results;
-	struct signature *previous;
+	struct signature *previous;	/* NULL: none, or nothing in it */
 	struct outcome *previous_result;
 };
 
@@ -332,7 +339,7 @@ lay_step(struct canvas *c, struct layout *l, struct signature *s, struct raw err
 	if (s->kind == SIGNATURE_CHORD && c->setting.chords == CANVAS_CHORDS_NONE)
 		return canvas_no_chords(c);
 	place.root_id = at->root_id;
-	if (!l->previous) {
+	if (l->tasks.n == 0 && !l->previous) {
 		place = *at;
 		place.parent_id = (struct raw){ NULL, 0 };
 	}
@@ -347,7 +354,7 @@ lay_step(struct canvas *c, struct layout *l, struct signature *s, struct raw err
 	if (s->kind == SIGNATURE_CHORD)
 		while (result->parent)
 			result = result->parent;
-	l->previous = s;
+	l->previous = canvas_is_empty(s) ? NULL : s;
 	l->previous_result = result;
 	return 0;
 }

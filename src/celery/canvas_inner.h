@@ -67,6 +67,7 @@ struct canvas_step *canvas_step(struct canvas *, enum canvas_step_kind);
 int canvas_string(struct canvas *, const char *what, struct raw, const char **);
 
 struct outcome *canvas_freeze(struct canvas *, struct signature *, const struct place *);
+bool canvas_is_empty(const struct signature *body);
 void canvas_link_error(struct canvas *, struct signature *, struct raw errback);
 /* Add to a list in OPTIONS: one signature or an array of them. */
 void canvas_extend(struct canvas *, struct signature_options *, const char *name, struct raw more);

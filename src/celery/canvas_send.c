@@ -386,7 +386,7 @@ set_times(struct canvas *c, struct celery_message *m, const struct signature_opt
 	return 0;
 }
 
-/* Of a priority that is null nothing is sent; where nobody says one, it is 0. */
+/* Nobody says one: 0.  Celery sends none if it is null where a queue is given. */
 static int
 priority_of(const struct canvas *c, const struct signature_options *o)
 {
@@ -394,7 +394,7 @@ priority_of(const struct canvas *c, const struct signature_options *o)
 
 	if (!signature_find(o, "priority"))
 		return c->setting.inherit_priority && c->of ? c->of->priority : 0;
-	return n >= 0 && n <= 255 ? (int)n : -1;
+	return n >= 0 && n <= 255 ? (int)n : signature_value(o, "queue").text ? -1 : 0;
 }
 
 static int

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/json.h"
+#include "celery/compress.h"
 #include "celery/refusal.h"
 
 /* All headers of protocol 2, in the order of Celery 5.2.6. */
@@ -323,21 +324,42 @@ read_object(struct celery_message *m, struct raw body, json_t *real, struct refu
 static int
 check_form(const struct celery_envelope *e, struct refusal *refusal)
 {
-	const json_t *compression = json_object_get(e->headers, "compression");
-
 	if (!e->content_type || strcmp(e->content_type, CELERY_CONTENT_TYPE))
 		return refuse(refusal, REFUSED_CONTENT_TYPE, "the content type is %.80s, not "
 		    CELERY_CONTENT_TYPE, e->content_type ? e->content_type : "missing");
-	if (compression && !json_is_null(compression))
-		return refuse(refusal, REFUSED_COMPRESSION, "the body is compressed (%.80s)",
-		    json_is_string(compression) ? json_string_value(compression) :
-		    json_kind(compression));
 	if (e->body_len > CELERY_BODY_MAX)
 		return refuse(refusal, REFUSED_SIZE, "a body of %zu bytes; the limit is %d",
 		    e->body_len, CELERY_BODY_MAX);
 	if (e->body_len == 0)
 		return refuse(refusal, REFUSED_BODY, "the body is empty");
 	return 0;
+}
+
+/* The body's text, unpacked, in the arena. */
+static int
+read_body(struct celery_message *m, const struct celery_envelope *e, const char **text, size_t *n,
+    struct refusal *refusal)
+{
+	const json_t *compression = json_object_get(e->headers, "compression");
+	struct str unpacked = STR_INIT;
+	int rc;
+
+	if (!compression || json_is_null(compression)) {
+		*text = arena_strndup(&m->memory, e->body, e->body_len);
+		*n = e->body_len;
+		return 0;
+	}
+	if (!json_is_string(compression))
+		return refuse(refusal, REFUSED_COMPRESSION, "'compression' is of type %s",
+		    json_kind(compression));
+	rc = compress_unpack(json_string_value(compression), e->body, e->body_len,
+	    CELERY_BODY_MAX, &unpacked, refusal);
+	if (!rc) {
+		*text = arena_strndup(&m->memory, str_text(&unpacked), unpacked.len);
+		*n = unpacked.len;
+	}
+	str_done(&unpacked);
+	return rc;
 }
 
 int
@@ -347,7 +369,8 @@ celery_decode(struct celery_message *m, const struct celery_envelope *e, struct 
 	int headers_rc = 0;
 	struct refusal of_headers;
 	struct raw body;
-	const char *text;
+	const char *text = NULL;
+	size_t n = 0;
 
 	read_properties(m, e);
 	/* First the headers: the id is wanted even if the body is bad. */
@@ -355,8 +378,7 @@ celery_decode(struct celery_message *m, const struct celery_envelope *e, struct 
 		headers_rc = read_headers(m, e->headers, &of_headers);
 	if (check_form(e, refusal))
 		return -1;
-	text = arena_strndup(&m->memory, e->body, e->body_len);
-	if (raw_check(text, e->body_len, &body, refusal))
+	if (read_body(m, e, &text, &n, refusal) || raw_check(text, n, &body, refusal))
 		return -1;
 	if (has_task && raw_kind(body) == '{' && raw_get(body, "args").text) {
 		json_decref(m->others);

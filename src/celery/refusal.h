@@ -11,7 +11,7 @@
 #define CELERY_REASONS(X) \
 	/* its form */ \
 	X(REFUSED_CONTENT_TYPE, "content-type")	/* not JSON, or not said to be */ \
-	X(REFUSED_COMPRESSION, "compression")	/* it is compressed */ \
+	X(REFUSED_COMPRESSION, "compression")	/* in a way we do not know, or badly */ \
 	X(REFUSED_SIZE, "size")			/* more than CELERY_BODY_MAX bytes */ \
 	X(REFUSED_JSON, "json") \
 	X(REFUSED_DEPTH, "depth")		/* deeper than RAW_DEPTH_MAX */ \

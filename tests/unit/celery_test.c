@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <zlib.h>
 #include "base/mem.h"
+#include "celery/compress.h"
 #include "celery/job.h"
 #include "celery/message.h"
 #include "celery/refusal.h"
@@ -333,6 +335,99 @@ a_malformed_message_is_refused_with_its_word(void **state)
 		assert_true(strlen(refusal.err.message) > 0);
 		celery_message_done(&m);
 	}
+}
+
+/* zlib.compress(b"[[1, 2], {}, {}]"), the same by gzip, bz2 and zstd. */
+#define ZLIB_BODY \
+	"\170\234\213\216\066\324\121\060\212\325\121\250\256\005\341\130\000\044\102\004" \
+	"\250"
+#define GZIP_BODY \
+	"\037\213\010\000\000\000\000\000\002\003\213\216\066\324\121\060\212\325\121\250" \
+	"\256\005\341\130\000\006\320\030\242\020\000\000\000"
+#define BZIP2_BODY \
+	"\102\132\150\071\061\101\131\046\123\131\210\114\157\104\000\000\004\232\200\100" \
+	"\004\060\000\000\012\000\012\040\000\061\014\010\032\150\302\034\327\143\075\022" \
+	"\024\170\273\222\051\302\204\204\102\143\172\040"
+#define ZSTD_BODY \
+	"\050\265\057\375\004\130\201\000\000\133\133\061\054\040\062\135\054\040\173\175" \
+	"\054\040\173\175\135\062\147\065\364"
+
+static int
+decode_packed(const char *format, const char *bytes, size_t n, struct celery_message *m,
+    struct refusal *refusal)
+{
+	json_t *headers = read_headers(HEADERS "}");
+	struct celery_envelope e = { .content_type = CELERY_CONTENT_TYPE, .priority = -1,
+		.headers = headers, .body = bytes, .body_len = n };
+	int rc;
+
+	json_object_set_new(headers, "compression", json_string(format));
+	celery_message_init(m);
+	rc = celery_decode(m, &e, refusal);
+	json_decref(headers);
+	return rc;
+}
+
+static void
+a_compressed_body_is_unpacked(void **state)
+{
+	static const struct { const char *format, *bytes; size_t n; } table[] = {
+		{ "application/x-gzip", ZLIB_BODY, sizeof ZLIB_BODY - 1 },
+		{ "gzip", ZLIB_BODY, sizeof ZLIB_BODY - 1 },
+		{ "zlib", ZLIB_BODY, sizeof ZLIB_BODY - 1 },
+		{ "application/x-gzip", GZIP_BODY, sizeof GZIP_BODY - 1 },
+		{ "application/x-bz2", BZIP2_BODY, sizeof BZIP2_BODY - 1 },
+		{ "bzip2", BZIP2_BODY, sizeof BZIP2_BODY - 1 },
+		{ "application/zstd", ZSTD_BODY, sizeof ZSTD_BODY - 1 },
+		{ "zstd", ZSTD_BODY, sizeof ZSTD_BODY - 1 },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct celery_message m;
+		struct refusal refusal;
+
+		if (!compress_knows(table[i].format))
+			continue;	/* this build has no library for it */
+		if (decode_packed(table[i].format, table[i].bytes, table[i].n, &m, &refusal))
+			fail_msg("%s: %s", table[i].format, refusal.err.message);
+		assert_raw(m.args, "[1, 2]");
+		celery_message_done(&m);
+		/* cut off anywhere, or with something behind it */
+		for (size_t n = 1; n < table[i].n; n++) {
+			assert_int_equal(decode_packed(table[i].format, table[i].bytes, n, &m,
+			    &refusal), -1);
+			celery_message_done(&m);
+		}
+		assert_int_equal(decode_packed(table[i].format, table[i].bytes, table[i].n + 1, &m,
+		    &refusal), -1);
+		assert_string_equal(refusal_word(refusal.reason), "compression");
+		celery_message_done(&m);
+	}
+}
+
+static void
+a_bomb_goes_no_further_than_the_limit(void **state)
+{
+	struct str bytes = STR_INIT, out = STR_INIT;
+	struct refusal refusal;
+	uLongf n = compressBound(4000000);
+	Bytef *packed = xmalloc(n);
+	char *zeros = xcalloc(4000000, 1);
+
+	assert_int_equal(compress2(packed, &n, (Bytef *)zeros, 4000000, 9), Z_OK);
+	str_add(&bytes, packed, n);
+	assert_int_equal(compress_unpack("zlib", bytes.text, n, 4000000, &out, &refusal), 0);
+	assert_int_equal(out.len, 4000000);
+	str_done(&out);
+	assert_int_equal(compress_unpack("zlib", bytes.text, n, 3999999, &out, &refusal), -1);
+	assert_string_equal(refusal_word(refusal.reason), "size");
+	str_done(&out);
+	assert_int_equal(compress_unpack("zlib", bytes.text, n, 1000, &out, &refusal), -1);
+	assert_true(out.len <= 1001 && out.room < 100000);
+	str_done(&out);
+	str_done(&bytes);
+	free(packed);
+	free(zeros);
 }
 
 static void
@@ -663,6 +758,8 @@ main(void)
 		cmocka_unit_test(of_a_hybrid_the_headers_win),
 		cmocka_unit_test(values_that_jansson_cannot_hold_pass_through),
 		cmocka_unit_test(a_malformed_message_is_refused_with_its_word),
+		cmocka_unit_test(a_compressed_body_is_unpacked),
+		cmocka_unit_test(a_bomb_goes_no_further_than_the_limit),
 		cmocka_unit_test(only_what_is_said_to_be_json_is_read),
 		cmocka_unit_test(depth_and_count_have_limits),
 		cmocka_unit_test(a_body_that_is_too_large_is_not_looked_at),
