@@ -334,7 +334,8 @@ conf_set_json(struct conf *conf, const char *key, const json_t *v, const char *w
 /* Variables of ours that are no settings; what follows a '*' may be anything. */
 static const char *const no_settings[] = {
 	"TOCSIN_ARG_*", "TOCSIN_CONFIG", "TOCSIN_CYCLE", "TOCSIN_EVENT",
-	"TOCSIN_FAILPOINT", "TOCSIN_JOB", "TOCSIN_KEY", "TOCSIN_LEVEL", "TOCSIN_SANDBOX",
+	"TOCSIN_FAILPOINT", "TOCSIN_JOB", "TOCSIN_KEY", "TOCSIN_LEVEL",
+	"TOCSIN_PROGRAM", "TOCSIN_SANDBOX",
 	"TOCSIN_SIGNAL", "TOCSIN_TEST_*",
 };
 
@@ -506,6 +507,27 @@ char *
 conf_show(const struct conf *conf, const struct setting *s)
 {
 	return setting_show(s, conf);
+}
+
+void
+conf_write(const struct conf *conf, struct str *out)
+{
+	for (size_t i = 0; i < conf_count; i++) {
+		const struct setting *s = &conf_settings[i];
+		char *text;
+
+		if (!conf->where[i])
+			continue;
+		text = setting_write(s, conf);
+		str_printf(out, "%s = ", s->name);
+		if (s->type == SETTING_SWITCH || s->type == SETTING_INTEGER)
+			str_puts(out, text);
+		else
+			json_append_text(out, text, strlen(text));
+		str_putc(out, '\n');
+		explicit_bzero(text, strlen(text));
+		free(text);
+	}
 }
 
 const char *

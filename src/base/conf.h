@@ -19,6 +19,7 @@
 #include "base/setting.h"
 
 struct err;
+struct str;
 
 /* What each of them means stands in the table, in conf.c.  Texts are never NULL,
  * but may be empty. */
@@ -74,6 +75,8 @@ extern const size_t conf_count;
 const char *conf_variable(const struct setting *, char buf[CONF_VARIABLE]);
 /* The value as text, passwords as "***"; the caller frees. */
 char *conf_show(const struct conf *, const struct setting *);
+/* Add all that is not the default as a file of settings, passwords as they are. */
+void conf_write(const struct conf *, struct str *);
 const char *conf_where(const struct conf *, const struct setting *);	/* or "default" */
 
 #endif

@@ -3,6 +3,8 @@
 #include <string.h>
 #include "base/vec.h"
 
+extern char **environ;
+
 static void
 pass(struct environment *e, const char *name, const char *otherwise)
 {
@@ -23,6 +25,16 @@ environment_init(struct environment *e, char *const *names)
 	pass(e, "TZ", NULL);
 	for (; names && *names; names++)
 		pass(e, *names, NULL);
+}
+
+void
+environment_init_ours(struct environment *e)
+{
+	*e = (struct environment){ 0 };
+	for (char *const *v = environ; *v; v++)
+		if (strncmp(*v, "TOCSIN_", 7))
+			vec_push(e, xstrdup(*v));
+	vec_push(e, NULL);
 }
 
 void

@@ -11,6 +11,9 @@ struct environment {
 };
 
 void environment_init(struct environment *, char *const *pass);
+/* For a command that is this program: all that we have but settings, which are
+ * told otherwise. */
+void environment_init_ours(struct environment *);
 void environment_set(struct environment *, const char *name, const char *value);
 void environment_done(struct environment *);
 

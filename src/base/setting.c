@@ -253,6 +253,13 @@ setting_show(const struct setting *s, const void *owner)
 	}
 }
 
+char *
+setting_write(const struct setting *s, const void *owner)
+{
+	return s->type == SETTING_ADDRESS ? xstrdup(*AS(char *const, owner, s)) :
+	    setting_show(s, owner);
+}
+
 void
 setting_free(const struct setting *s, void *owner)
 {

@@ -42,6 +42,7 @@ struct setting {
 int setting_read(const struct setting *, void *owner, const char *text, struct err *);
 /* The value as text, passwords as "***"; the caller frees. */
 char *setting_show(const struct setting *, const void *owner);
+char *setting_write(const struct setting *, const void *owner);	/* the same, passwords too */
 bool setting_is_same(const struct setting *, const void *owner, const void *other);
 void setting_swap(const struct setting *, void *owner, void *other);
 void setting_free(const struct setting *, void *owner);		/* what the field holds */

@@ -107,7 +107,8 @@ static int
 run(struct call *call, struct err *err)
 {
 	struct cycle_request q = { .plan = { .agent = call->conf->agent,
-		.queue = call->conf->queue, .force = opts_has(call, "force") } };
+		.queue = call->conf->queue, .force = opts_has(call, "force"),
+		.origin = opts_get(call, "origin") } };
 	const char **events = xcalloc(call->n_given + 1, sizeof *events);
 	struct progress *bar = NULL;
 	struct run_row row = { 0 };
@@ -149,6 +150,7 @@ static const struct opt options[] = {
 	{ "event", 'e', "NAME", "just this event, due or not (may be repeated)" },
 	{ "at", 0, "TIME", "the cycle's instant (default: now), to replay the past" },
 	{ "force", 'f', NULL, "allow --at in the future" },
+	{ "origin", 0, "ID", "what asks for it; asked again, it is the same cycle" },
 	{ "if-busy", 0, "WHAT", "when a cycle is open: skip (default), fail or wait" },
 	{ "quiet", 'q', NULL, "print nothing but errors (for cron)" },
 	{ "json", 'j', NULL, "print JSON" },

@@ -173,11 +173,13 @@ agent_turn(void *arg)
 /* --- birth --- */
 
 static void
-send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
+send_first(struct agent *a, const struct fired_jobs *jobs, enum cycle_end end)
 {
 	failpoint("agent.before_publish");
-	a->sweeping = resumed;
-	if (a->sweeping)
+	a->sweeping = end == CYCLE_RESUMED;
+	if (end == CYCLE_KNOWN)
+		a->started = true;	/* by whoever made it */
+	else if (a->sweeping)
 		sweep_begin(a->worker);
 	else
 		publish_jobs(a->worker, jobs->at, jobs->n, first_messages_sent, a);
@@ -185,7 +187,7 @@ send_first(struct agent *a, const struct fired_jobs *jobs, bool resumed)
 
 static int
 live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
-    const struct fired_jobs *jobs, bool resumed)
+    const struct fired_jobs *jobs, enum cycle_end end)
 {
 	struct loop *loop = loop_new();
 	struct worker_settings settings = { .loop = loop, .conf = conf, .only_run = a->run->id };
@@ -200,7 +202,7 @@ live(const struct conf *conf, struct agent *a, const struct amqp_wire *wire,
 	term = loop_on_signal(loop, SIGTERM, stop, a);
 	interrupt = loop_on_signal(loop, SIGINT, stop, a);
 	timer_start(a->look, LOOK);
-	send_first(a, jobs, resumed);
+	send_first(a, jobs, end);
 	loop_nudge(loop);
 	loop_run(loop, agent_turn, a);
 	worker_free(a->worker);
@@ -236,7 +238,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
 	if (!conn || cycle_make_or_find(conn, conf, q, run, end, err))
 		goto out;
 	failpoint("cycle.after_plan");
-	if (*end == CYCLE_BUSY || cycle_is_closed(run->state)) {
+	if (*end == CYCLE_BUSY || (*end == CYCLE_KNOWN && !wait) || cycle_is_closed(run->state)) {
 		rc = 0;
 		goto out;
 	}
@@ -245,7 +247,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, bool wait,
 		goto out;
 	PQfinish(conn);
 	conn = NULL;
-	rc = live(conf, &agent, &wire, &jobs, *end == CYCLE_RESUMED);
+	rc = live(conf, &agent, &wire, &jobs, *end);
 	if (agent.gave_up)
 		leave_word(conf, &agent);
 out:

@@ -166,8 +166,6 @@ meet_open_cycle(PGconn *conn, const struct conf *conf, const struct cycle_reques
 
 	if (found < 0)
 		return -1;
-	if (!found && q->plan.origin)
-		return err_set(err, "there is a cycle of origin '%s' already", q->plan.origin);
 	if (!found)
 		return 2;		/* it has just closed */
 	if (run->stalled) {
@@ -186,6 +184,19 @@ meet_open_cycle(PGconn *conn, const struct conf *conf, const struct cycle_reques
 	return 2;
 }
 
+/* Who is asked twice makes one run.  1: it is there. */
+static int
+find_known(PGconn *conn, const struct conf *conf, const struct cycle_request *q,
+    struct run_row *run, enum cycle_end *end, struct err *err)
+{
+	int found = q->plan.origin ?
+	    run_find_origin(conn, q->plan.origin, conf->lease, run, err) : 0;
+
+	if (found > 0)
+		*end = run->stalled && !cycle_is_closed(run->state) ? CYCLE_RESUMED : CYCLE_KNOWN;
+	return found;
+}
+
 int
 cycle_make_or_find(PGconn *conn, const struct conf *conf, const struct cycle_request *q,
     struct run_row *run, enum cycle_end *end, struct err *err)
@@ -195,6 +206,8 @@ cycle_make_or_find(PGconn *conn, const struct conf *conf, const struct cycle_req
 
 	*end = CYCLE_ENDED;
 	do {
+		if ((met = find_known(conn, conf, q, run, end, err)))
+			return met < 0 ? -1 : 0;
 		if (run_plan(conn, &q->plan, run, &busy, err))
 			return -1;
 		if (!busy)
@@ -253,7 +266,7 @@ run_one(const struct conf *conf, const struct cycle_request *q, struct run_row *
 	if (!conn || cycle_make_or_find(conn, conf, q, run, end, err))
 		goto out;
 	failpoint("cycle.after_plan");
-	if (*end == CYCLE_BUSY) {
+	if (*end == CYCLE_BUSY || *end == CYCLE_KNOWN) {
 		rc = 0;
 		goto out;
 	}

@@ -24,6 +24,7 @@ enum cycle_end {
 	CYCLE_ENDED,		/* RUN is how it ended */
 	CYCLE_RESUMED,		/* the same, of one that had stood still: none was made */
 	CYCLE_BUSY,		/* RUN is the open cycle of this agent */
+	CYCLE_KNOWN,		/* RUN was made when its origin asked before */
 };
 
 /* Make a cycle, or resume the one that stands still (with BUSY_WAIT then make

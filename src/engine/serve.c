@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "engine/panel.h"
 #include "engine/processes.h"
+#include "engine/request.h"
 #include "engine/worker.h"
 #include "io/child.h"
 #include "io/loop.h"
@@ -44,6 +45,8 @@ struct daemon {
 static uint16_t
 prefetch(const struct conf *conf)
 {
+	if (conf->prefetch)
+		return (uint16_t)conf->prefetch;
 	return (uint16_t)(2 * conf->concurrency < 32 ? 32 : 2 * conf->concurrency);
 }
 
@@ -92,6 +95,15 @@ fail(struct daemon *d, const struct err *err)
 	d->failed = true;
 }
 
+/* Asked before there is a worker nothing is; that is not yet. */
+static bool
+is_registered(void *arg, const char *task)
+{
+	struct daemon *d = arg;
+
+	return d->worker && requests_know(d->worker->requests, task);
+}
+
 static void
 stopped_from_afar(void *arg)
 {
@@ -110,7 +122,7 @@ begin(struct daemon *d, const struct uuid *installation)
 		.has_broker = true, .installation = *installation };
 	struct amqp_wire wire = { .installation = *installation, .name = "tocsin worker",
 		.queues = d->set->queues, .n_queues = d->set->n_queues,
-		.prefetch = prefetch(conf) };
+		.prefetch = prefetch(conf), .registered = is_registered, .arg = d };
 	struct panel_settings panel = { .installation = installation,
 		.process = d->set->process, .shutdown = stopped_from_afar, .arg = d };
 	struct err err;
@@ -125,6 +137,10 @@ begin(struct daemon *d, const struct uuid *installation)
 	for (int i = 0; i < EXECUTOR_COUNT; i++)
 		settings.allowed[i] = d->set->allowed[i];
 	d->worker = worker_new(&settings);
+	if (worker_serve_clients(d->worker, &err)) {
+		fail(d, &err);
+		return;
+	}
 	panel.worker = d->worker;
 	if (!panel_new(&panel, &err)) {
 		fail(d, &err);

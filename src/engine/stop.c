@@ -16,6 +16,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/publish.h"
+#include "engine/request.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -27,7 +28,7 @@ struct stopping {
 	struct timer *grace;
 	bool over, out_of_patience;
 	bool asked;			/* a hand-back is under way */
-	bool delivering;
+	bool delivering, requests;
 	struct flights handing;
 	size_t handed_back;
 };
@@ -55,7 +56,7 @@ worker_stop(struct worker *w)
 		return;
 	log_info("stopping", "running", log_number((int64_t)w->running.n));
 	w->stopping = s = xcalloc(1, sizeof *s);
-	s->delivering = true;	/* until it is known */
+	s->delivering = s->requests = true;	/* until it is known */
 	s->grace = timer_new(w->loop, grace_over, w);
 	timer_start(s->grace, w->conf->grace);
 	loop_nudge(w->loop);
@@ -137,6 +138,7 @@ stop_turn(struct worker *w)
 	struct stopping *s = w->stopping;
 
 	s->delivering = !deliver_stop(w, s->over);
+	s->requests = !requests_stop(w->requests, s->over);
 	if (s->asked || w->claim_asked)		/* its answer has more of them */
 		return;
 	move_all(&w->claimed, &s->handing);
@@ -158,7 +160,7 @@ worker_has_stopped(const struct worker *w)
 		return true;
 	return !s->asked && !s->handing.n && !w->claim_asked && !w->claimed.n && !w->alone.n &&
 	    !w->running.n && !w->finished.n && settling_is_idle(w->settling) &&
-	    !w->unsent.n && !w->unconfirmed && !s->delivering;
+	    !w->unsent.n && !w->unconfirmed && !s->delivering && !s->requests;
 }
 
 void

@@ -15,6 +15,7 @@
 #include "engine/decide.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
+#include "engine/request.h"
 #include "engine/worker.h"
 #include "io/pg.h"
 #include "wire/letter.h"
@@ -36,6 +37,10 @@ take_deliveries(struct worker *w)
 	while ((m = w->set.transport->take(w->set.transport))) {
 		if (m->letter && celery_is_answer(&m->letter->message)) {
 			ask_take(w, m);
+			continue;
+		}
+		if (m->letter) {
+			requests_take(w->requests, m);
 			continue;
 		}
 		panel_message_received(w, m);
@@ -165,21 +170,36 @@ claim_answered(void *arg, const struct pg_answer *answer)
 	failpoint("worker.after_claim");
 }
 
+/* One that runs alone, or is about to. */
+static bool
+is_alone(const struct worker *w)
+{
+	bool alone = w->alone.n || w->running_alone;
+
+	for (size_t i = 0; i < w->claimed.n; i++)
+		alone |= w->claimed.at[i]->job.kind == VARIABLE && w->claimed.at[i]->job.alone;
+	return alone;
+}
+
+size_t
+worker_free_hands(const struct worker *w)
+{
+	size_t busy = w->running.n + w->alone.n + w->claiming_variables +
+	    requests_active(w->requests), all = (size_t)worker_concurrency(w);
+
+	for (size_t i = 0; i < w->claimed.n; i++)
+		busy += w->claimed.at[i]->job.kind == VARIABLE;
+	return busy < all && !is_alone(w) ? all - busy : 0;
+}
+
 /* As many variables as may run at once, as many decisions as make a batch. */
 static void
 claim_ready(struct worker *w)
 {
-	size_t busy = w->running.n + w->alone.n, room = (size_t)w->conf->concurrency,
-	    free_slots;
-	bool alone = w->alone.n || w->running_alone;
+	size_t free_slots = worker_free_hands(w);
 	VEC(struct job_key) keys = { 0 };
 
-	for (size_t i = 0; i < w->claimed.n; i++) {
-		busy += w->claimed.at[i]->job.kind == VARIABLE;
-		alone |= w->claimed.at[i]->job.kind == VARIABLE && w->claimed.at[i]->job.alone;
-	}
-	free_slots = busy < room ? room - busy : 0;
-	if (w->claim_asked || w->waiting || alone)
+	if (w->claim_asked || w->waiting || is_alone(w))
 		return;
 	while (w->decisions.n && w->claiming.n < BATCH_MAX)
 		vec_push(&w->claiming, w->decisions.at[--w->decisions.n]);
@@ -266,7 +286,8 @@ static void
 measure(struct flight *f)
 {
 	char key[64];
-	struct exec_task task = { f->job.name, &f->version->u.variable, f->job.as_of, key };
+	struct exec_task task = { .name = f->job.name, .variable = &f->version->u.variable,
+	    .now = f->job.as_of, .key = key };
 
 	if (ask_can(f)) {
 		ask_begin(f);
@@ -329,7 +350,7 @@ start_alone(struct worker *w)
 	if (w->running_alone && !w->running.n && !w->finished.n && settling_is_idle(w->settling))
 		w->running_alone = false;
 	if (w->running_alone || !w->alone.n || w->running.n || w->claimed.n || w->claim_asked ||
-	    w->finished.n || !settling_is_idle(w->settling))
+	    w->finished.n || requests_active(w->requests) || !settling_is_idle(w->settling))
 		return;
 	w->running_alone = true;
 	start(w->alone.at[--w->alone.n]);

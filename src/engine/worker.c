@@ -17,6 +17,7 @@
 #include "engine/lease.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
+#include "engine/request.h"
 #include "engine/stop.h"
 #include "engine/sweep.h"
 #include "engine/take.h"
@@ -114,10 +115,16 @@ worker_turn(struct worker *w)
 {
 	if (!w->stopping) {
 		take_deliveries(w);
+		/* Neither cycles nor clients have all hands for themselves. */
+		if ((w->turns++ & 1))
+			requests_turn(w->requests);
 		take_start_ready(w);
+		requests_turn(w->requests);
 		deliver_due(w);
-	} else
+	} else {
 		stop_turn(w);
+		requests_turn(w->requests);
+	}
 	ask_turn(w);
 	settle_finished(w);	/* one transaction; publishes what it fired */
 	publish_unsent(w);
@@ -146,9 +153,25 @@ name_worker(struct worker *w)
 	    uuid_format(&uuid, text));
 }
 
+int64_t
+worker_concurrency(const struct worker *w)
+{
+	int64_t n = w->conf->concurrency + w->grown;
+
+	return n > 1 ? n : 1;
+}
+
+void
+worker_grow(struct worker *w, int64_t by)
+{
+	w->grown += by;
+	loop_nudge(w->loop);
+}
+
 void
 worker_take_changes(struct worker *w)
 {
+	requests_take_registry(w->requests);
 	/* What is asked for now starts its clock with the answer. */
 	if (!w->renewing.n)
 		timer_start(w->renew, w->conf->lease / 3);
@@ -182,6 +205,12 @@ worker_new(const struct worker_settings *settings)
 	return w;
 }
 
+int
+worker_serve_clients(struct worker *w, struct err *err)
+{
+	return (w->requests = requests_new(w, err)) ? 0 : -1;
+}
+
 void
 worker_free(struct worker *w)
 {
@@ -194,9 +223,11 @@ worker_free(struct worker *w)
 		vec_done(lists[l]);
 	}
 	panel_free(w->panel);		/* it lives on the transport */
+	requests_leave(w->requests);
 	transport->free(transport);	/* what is under way comes back as unsent */
 	publish_forget(w);
 	asking_free(w->asking);
+	requests_free(w->requests);
 	delivering_free(w->delivering);
 	stopping_free(w->stopping);
 	pg_free(w->claims);

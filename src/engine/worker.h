@@ -29,6 +29,7 @@ struct panel;
 struct pg;
 struct pg_answer;
 struct question;
+struct requests;
 struct settling;
 struct stopping;
 struct sweeping;
@@ -97,6 +98,9 @@ struct worker {
 	struct settling *settling;
 	struct delivering *delivering;
 	struct asking *asking;
+	struct requests *requests;	/* of Celery's clients; NULL: it does none */
+	unsigned turns;
+	int64_t grown;			/* by remote control, over concurrency */
 	VEC(struct sent *) unsent;	/* to be published (again) */
 	size_t unconfirmed;		/* messages under way */
 	struct sweeping *sweeping;
@@ -112,6 +116,8 @@ struct worker {
 };
 
 struct worker *worker_new(const struct worker_settings *);
+/* Do tasks for Celery's clients, too.  -1 with ERR (ERR_CONFIG). */
+int worker_serve_clients(struct worker *, struct err *);
 void worker_free(struct worker *);	/* kills what still runs */
 
 /* One turn of its life: called after every wait of the loop. */
@@ -137,6 +143,12 @@ void worker_note_success(struct worker *);
 /* ANSWER ends with migrate_say_version().  True when the books have been made
  * newer than this program: then nothing more is taken, and the worker stops. */
 bool worker_is_outdated(struct worker *, const struct pg_answer *answer);
+/* How much may be measured at once: concurrency, and what was grown; at least 1. */
+int64_t worker_concurrency(const struct worker *);
+void worker_grow(struct worker *, int64_t by);	/* BY may be negative */
+/* How much more may begin now, variables or clients' tasks. */
+size_t worker_free_hands(const struct worker *);
+
 /* FLIGHT is over: give back what it holds; its message is not touched. */
 void flight_free(struct flight *);
 /* It runs no more: off the list. */

@@ -86,6 +86,7 @@ exec_free(struct exec *exec)
 	free(exec->outcome.error);
 	free(exec->name);
 	free(exec->key);
+	free(exec->input);
 	free(exec);
 }
 
@@ -150,6 +151,7 @@ exec_start(struct hands *hands, const struct exec_task *task,
 	exec->hand = of[which];
 	exec->name = xstrdup(task->name);
 	exec->key = xstrdup(task->key ? task->key : "");
+	exec->input = xstrdup(task->input);
 	exec->variable = task->variable;
 	exec->now = task->now;
 	exec->finished = finished;
@@ -164,6 +166,12 @@ exec_start(struct hands *hands, const struct exec_task *task,
 		    "give the variable a queue whose workers have it",
 		    executor_text(which));
 	return exec;
+}
+
+bool
+exec_signal(struct exec *exec, int signum)
+{
+	return exec->own && exec->hand->signal && exec->hand->signal(exec, signum);
 }
 
 void

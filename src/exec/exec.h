@@ -29,6 +29,7 @@ struct exec_task {
 	const struct variable *variable;	/* lent until FINISHED */
 	instant now;			/* T */
 	const char *key;		/* of the job: marks its processes */
+	const char *input;		/* its arguments as JSON; NULL: the variable's */
 };
 
 struct exec_outcome {
@@ -40,6 +41,9 @@ struct exec_outcome {
 /* FINISHED is called once, from the loop, never from exec_start() itself. */
 struct exec *exec_start(struct hands *, const struct exec_task *,
     void (*finished)(void *arg, const struct exec_outcome *), void *arg);
+/* Send its process group a signal, or cancel its query: FINISHED tells the end.
+ * False: there is nothing that could be told, kill it. */
+bool exec_signal(struct exec *, int signum);
 /* End it now, hard; FINISHED is not called any more. */
 void exec_kill(struct exec *);
 

@@ -12,6 +12,7 @@
 struct hand {
 	void (*start)(struct exec *);
 	void (*kill)(struct exec *);
+	bool (*signal)(struct exec *, int signum);	/* NULL: it cannot be told anything */
 };
 
 extern const struct hand exec_sql, exec_shell, exec_celery;
@@ -27,7 +28,7 @@ struct hands {
 struct exec {
 	struct hands *hands;
 	const struct hand *hand;
-	char *name, *key;
+	char *name, *key, *input;
 	const struct variable *variable;
 	instant now;
 	void *own;

@@ -111,7 +111,7 @@ start_child(struct shell *shell, struct err *err)
 	const struct variable *v = shell->exec->variable;
 	const struct conf *conf = shell->exec->hands->conf;
 	struct environment e;
-	char *input = json_canonical(v->args);
+	char *input = shell->exec->input ? xstrdup(shell->exec->input) : json_canonical(v->args);
 	struct child_settings settings = {
 		.shell = conf->shell,
 		.command = v->source,
@@ -184,4 +184,14 @@ shell_kill(struct exec *exec)
 	shell_free(shell);
 }
 
-const struct hand exec_shell = { shell_start, shell_kill };
+static bool
+shell_signal(struct exec *exec, int signum)
+{
+	struct shell *shell = exec->own;
+
+	if (shell->child)
+		child_signal(shell->child, signum);
+	return shell->child != NULL;
+}
+
+const struct hand exec_shell = { shell_start, shell_kill, shell_signal };

@@ -327,4 +327,4 @@ sql_kill(struct exec *exec)
 	sql_free(exec->own, false);
 }
 
-const struct hand exec_sql = { sql_start, sql_kill };
+const struct hand exec_sql = { sql_start, sql_kill, NULL };

@@ -258,6 +258,13 @@ somebody_died(void *arg, int signum)
 }
 
 void
+child_signal(struct child *child, int signum)
+{
+	if (!child->exited)
+		kill(-child->pid, signum);
+}
+
+void
 child_kill(struct child *child)
 {
 	if (!child)

@@ -70,6 +70,9 @@ char *child_failure(const struct child_end *);
 /* NULL with ERR (ERR_TEMPFAIL: no process or descriptor is to be had now). */
 struct child *child_start(struct loop *, const struct child_settings *,
     void (*ended)(void *arg, const struct child_end *), void *arg, struct err *);
+/* SIGNUM to its group; what becomes of it ENDED tells. */
+void child_signal(struct child *, int signum);
+
 /* SIGKILL to all of it; ENDED does not come.  What has to be reaped is reaped
  * by the loop, or by loop_free(). */
 void child_kill(struct child *);

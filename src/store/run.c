@@ -146,6 +146,14 @@ run_find_open(PGconn *conn, const char *agent, span lease, struct run_row *open,
 }
 
 int
+run_find_origin(PGconn *conn, const char *origin, span lease, struct run_row *run,
+    struct err *err)
+{
+	return find(conn, "select " RUN_COLUMNS ", " RUN_STALLED("$2")
+	    " from tocsin.run r where r.origin = $1", origin, lease, run, err);
+}
+
+int
 run_find(PGconn *conn, int64_t id, span lease, struct run_row *run, struct err *err)
 {
 	char text[24];

@@ -41,6 +41,8 @@ int run_plan(PGconn *, const struct plan_request *, struct run_row *made, bool *
 /* The agent's open cycle into *OPEN; 1 if there is one, 0 if not, -1. */
 int run_find_open(PGconn *, const char *agent, span lease, struct run_row *open,
     struct err *);
+/* The run that was made for ORIGIN; the same. */
+int run_find_origin(PGconn *, const char *origin, span lease, struct run_row *, struct err *);
 /* Run ID; 1, 0 or -1. */
 int run_find(PGconn *, int64_t id, span lease, struct run_row *, struct err *);
 

@@ -1,0 +1,529 @@
+/* request_builtin.c - tasks that every worker of Celery has, and one of ours.
+ *
+ *	celery.map, celery.starmap	a task over each element of an array
+ *	celery.accumulate		its own arguments
+ *	celery.chord_unlock		is a chord complete?  For backends that do not count
+ *	celery.backend_cleanup		results that are too old: the backend's own affair
+ *	celery.chain, group, chord	sent so by very old clients
+ *	tocsin.cycle			a cycle is begun, and perhaps waited for
+ *
+ * A cycle is begun by this program in a child, for planning waits for the books.
+ * The child gets our settings on its standard input, where nobody sees them. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/conf.h"
+#include "base/environment.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "celery/bind.h"
+#include "celery/signature.h"
+#include "engine/request_inner.h"
+#include "engine/worker.h"
+#include "exec/exec.h"
+#include "io/child.h"
+
+struct builtin {
+	const char *name;
+	void (*begin)(struct request *);
+	bool uses_hand;			/* it measures, as a task does */
+	bool silent;			/* its result is nobody's */
+};
+
+/* --- celery.map --- */
+
+struct mapping {
+	const struct task *task;
+	struct raw_walk walk;
+	bool star;
+	struct str results;
+	size_t n;
+};
+
+static void map_next(struct request *);
+
+static void
+mapping_free(struct request *r)
+{
+	struct mapping *m = r->own;
+
+	str_done(&m->results);
+	free(m);
+	r->own = NULL;
+}
+
+static void
+mapped(void *arg, const struct exec_outcome *o)
+{
+	struct request *r = arg;
+	struct mapping *m = r->own;
+
+	r->exec = NULL;
+	json_decref(r->how.args);
+	r->how.args = NULL;
+	if (o->reason != REASON_OK) {
+		mapping_free(r);
+		request_fail_run(r, o);
+		return;
+	}
+	str_puts(&m->results, m->n++ ? ", " : "[");
+	str_puts(&m->results, o->value);
+	map_next(r);
+}
+
+static void
+map_next(struct request *r)
+{
+	struct mapping *m = r->own;
+	struct raw key, item;
+	struct str args = STR_INIT, error = STR_INIT;
+
+	if (!raw_next(&m->walk, &key, &item)) {
+		char *value;
+
+		str_puts(&m->results, m->n ? "]" : "[]");
+		value = str_take(&m->results);
+		mapping_free(r);
+		request_succeed(r, value);
+		return;
+	}
+	if (m->star && raw_kind(item) == '[')
+		str_add(&args, item.text, item.len);
+	else {
+		str_putc(&args, '[');
+		str_add(&args, item.text, item.len);
+		str_putc(&args, ']');
+	}
+	if (request_bind(r, m->task, (struct raw){ str_text(&args), args.len },
+	    (struct raw){ "{}", 2 }, &error)) {
+		mapping_free(r);
+		request_fail(r, "TypeError", "builtins", "%s", str_text(&error));
+	} else
+		request_run(r, m->task, mapped, r);
+	str_done(&args);
+	str_done(&error);
+}
+
+/* Given by place or by name, as any task's. */
+static int
+bind(struct request *r, const char *function, const char *const *names, size_t n,
+    struct raw *values)
+{
+	const struct celery_message *m = request_message(r);
+	struct bind_parameters p = { .function = function, .names = names, .n = n };
+	struct str error = STR_INIT;
+	int rc = bind_arguments(&p, m->args, m->kwargs, values, &error);
+
+	if (rc)
+		request_fail(r, "TypeError", "builtins", "%s", str_text(&error));
+	str_done(&error);
+	return rc;
+}
+
+static void
+map(struct request *r, bool star)
+{
+	static const char *const names[] = { "task", "it" };
+	struct raw values[2], name;
+	struct str text = STR_INIT;
+	struct mapping *m;
+	const struct task *task = NULL;
+
+	if (bind(r, star ? "xstarmap" : "xmap", names, 2, values))
+		return;
+	name = raw_kind(values[0]) == '{' ? raw_get(values[0], "task") : values[0];
+	if (raw_kind(name) == '"' && raw_string(name, &text))
+		task = registry_find(r->of->registry, str_text(&text));
+	if (raw_kind(values[1]) != '[')
+		request_fail(r, "TypeError", "builtins", "'it' is no array");
+	else if (!task)
+		request_fail_with(r, "NotRegistered", "celery.exceptions",
+		    request_argument(str_text(&text)));
+	else {
+		r->registry = registry_hold(r->of->registry);
+		r->own = m = xcalloc(1, sizeof *m);
+		m->task = task;
+		m->star = star;
+		m->walk = raw_walk(values[1]);
+		map_next(r);
+	}
+	str_done(&text);
+}
+
+static void
+begin_map(struct request *r)
+{
+	map(r, false);
+}
+
+static void
+begin_starmap(struct request *r)
+{
+	map(r, true);
+}
+
+/* --- small ones --- */
+
+static void
+begin_accumulate(struct request *r)
+{
+	const struct celery_message *m = request_message(r);
+	struct raw index = raw_get(m->kwargs, "index"), key, item;
+	struct raw_walk walk = raw_walk(m->args);
+	int64_t at, n = (int64_t)raw_count(m->args);
+
+	if (!index.text || raw_kind(index) == 'n') {
+		request_succeed(r, xstrndup(m->args.text, m->args.len));
+		return;
+	}
+	if (raw_integer(index, &at) || at >= n || at < -n) {
+		request_fail(r, "IndexError", "builtins", "tuple index out of range");
+		return;
+	}
+	for (at = at < 0 ? at + n : at; raw_next(&walk, &key, &item) && at; at--)
+		;
+	request_succeed(r, xstrndup(item.text, item.len));
+}
+
+static void
+begin_cleanup(struct request *r)
+{
+	backend_cleanup(r->of->backend);
+	request_succeed(r, xstrdup("null"));
+}
+
+/* --- flows that were sent as tasks --- */
+
+static void
+begin_flow(struct request *r)
+{
+	const struct celery_message *m = request_message(r);
+	struct flow *flow = request_flow(r);
+	struct str s = STR_INIT;
+	const char *kind = strchr(m->task, '.') + 1;
+	struct err err;
+
+	str_printf(&s, "{\"task\": \"%s\", \"args\": ", m->task);
+	str_add(&s, m->args.text, m->args.len);
+	str_puts(&s, ", \"kwargs\": ");
+	str_add(&s, m->kwargs.text, m->kwargs.len);
+	str_printf(&s, ", \"options\": {}, \"subtask_type\": \"%s\", \"immutable\": false}", kind);
+	if (!canvas_apply(&flow->canvas, (struct raw){ arena_strndup(&flow->canvas.memory,
+	    str_text(&s), s.len), s.len }, (struct raw){ 0 }, &err))
+		request_end_with(r, flow);
+	else {
+		flow_free(flow);
+		request_fail(r, "ValueError", "builtins", "%s", err.message);
+	}
+	str_done(&s);
+}
+
+/* --- celery.chord_unlock --- */
+
+struct unlocking {
+	struct canvas_unlock unlock;
+};
+
+static void
+unlocking_free(struct request *r)
+{
+	struct unlocking *u = r->own;
+
+	canvas_unlock_done(&u->unlock);
+	free(u);
+	r->own = NULL;
+}
+
+/* What is planned from it outlives the answer. */
+static struct raw
+keep(struct flow *flow, struct raw v)
+{
+	return (struct raw){ v.text ? arena_strndup(&flow->canvas.memory, v.text, v.len) : NULL,
+		v.len };
+}
+
+static void
+fill_state(struct flow *flow, struct canvas_state *s, const struct celery_result *result)
+{
+	if (!strcmp(result->state, celery_state_name(STATE_SUCCESS))) {
+		s->state = CANVAS_SUCCEEDED;
+		s->value = keep(flow, result->value);
+	} else if (celery_state_is_ready(result->state)) {
+		s->state = CANVAS_FAILED;
+		s->value = keep(flow, result->exception.message);
+		s->type = arena_strndup(&flow->canvas.memory, result->exception.type,
+		    strlen(result->exception.type));
+	} else
+		s->state = CANVAS_WAITS;
+}
+
+static void
+plan_unlock(struct request *r, const struct celery_result *results, size_t n)
+{
+	struct flow *flow = request_flow(r);
+	struct unlocking *u = r->own;
+	struct canvas_state *states = arena_alloc(&flow->canvas.memory,
+	    (n + 1) * sizeof *states);
+	struct err err;
+	int rc;
+
+	memset(states, 0, (n + 1) * sizeof *states);
+	for (size_t i = 0; i < n; i++)
+		fill_state(flow, &states[i], &results[i]);
+	rc = canvas_unlock(&flow->canvas, request_message(r), &u->unlock, states, r->queue, &err);
+	if (!rc) {
+		request_end_with(r, flow);
+		return;
+	}
+	flow_free(flow);
+	if (rc > 0)
+		request_fail(r, "MaxRetriesExceededError", "celery.exceptions",
+		    "Can't retry celery.chord_unlock[%s]", request_message(r)->id);
+	else
+		request_fail(r, "ValueError", "builtins", "%s", err.message);
+}
+
+static void
+fetched(void *arg, const struct celery_result *results, size_t n)
+{
+	struct request *r = arg;
+
+	if (r->of->leaving)
+		return;
+	if (results)
+		plan_unlock(r, results, n);
+	else
+		request_fail(r, "NotImplementedError", "builtins",
+		    "the result backend cannot be asked for results");
+}
+
+static void
+begin_unlock(struct request *r)
+{
+	struct unlocking *u = xcalloc(1, sizeof *u);
+	struct err err;
+
+	if (canvas_unlock_read(&u->unlock, request_message(r), &err)) {
+		free(u);
+		request_fail(r, "ValueError", "builtins", "%s", err.message);
+		return;
+	}
+	r->own = u;
+	backend_fetch(r->of->backend, u->unlock.ids.at.at, u->unlock.ids.at.n, fetched, r);
+}
+
+/* --- tocsin.cycle --- */
+
+enum { CYCLE_ARGUMENTS = 7 };
+static const char *const cycle_arguments[CYCLE_ARGUMENTS] = {
+	"agent", "events", "at", "wait", "if_busy", "local", "force",
+};
+
+static bool
+cycle_may_miss(const void *arg, size_t i)
+{
+	return true;
+}
+
+/* What the child is told: options, each quoted for the shell. */
+static void
+put_option(struct str *command, const char *option, const char *value)
+{
+	str_printf(command, " --%s '", option);
+	for (; *value; value++)
+		if (*value == '\'')
+			str_puts(command, "'\\''");
+		else
+			str_putc(command, *value);
+	str_putc(command, '\'');
+}
+
+/* -1: it is none, and the request has failed. */
+static int
+put_text(struct request *r, struct str *command, const char *option, const char *argument,
+    struct raw value)
+{
+	struct str text = STR_INIT;
+	int rc = -1;
+
+	if (raw_kind(value) == '"' && raw_string(value, &text) && *str_text(&text)) {
+		put_option(command, option, str_text(&text));
+		rc = 0;
+	} else
+		request_fail(r, "TypeError", "builtins", "cycle() wants a text for '%s'", argument);
+	str_done(&text);
+	return rc;
+}
+
+static int
+put_events(struct request *r, struct str *command, struct raw events)
+{
+	struct raw_walk walk = raw_walk(events);
+	struct raw key, event;
+
+	if (raw_kind(events) != '[')
+		return put_text(r, command, "event", "events", events);
+	while (raw_next(&walk, &key, &event))
+		if (put_text(r, command, "event", "events", event))
+			return -1;
+	return 0;
+}
+
+static bool
+is_given(struct raw value)
+{
+	return value.text && raw_kind(value) != 'n' && raw_kind(value) != 'f';
+}
+
+static int
+put_command(struct request *r, struct str *command)
+{
+	const struct celery_message *m = request_message(r);
+	const struct bind_parameters p = { .function = "cycle", .names = cycle_arguments,
+		.n = CYCLE_ARGUMENTS, .may_miss = cycle_may_miss };
+	struct raw v[CYCLE_ARGUMENTS];
+	struct str error = STR_INIT;
+
+	if (bind_arguments(&p, m->args, m->kwargs, v, &error)) {
+		request_fail(r, "TypeError", "builtins", "%s", str_text(&error));
+		str_done(&error);
+		return -1;
+	}
+	str_puts(command, "exec \"$TOCSIN_PROGRAM\" cycle --config - --json");
+	put_option(command, "origin", m->id);
+	if ((is_given(v[0]) && put_text(r, command, "agent", "agent", v[0])) ||
+	    (is_given(v[1]) && put_events(r, command, v[1])) ||
+	    (is_given(v[2]) && put_text(r, command, "at", "at", v[2])) ||
+	    (is_given(v[4]) && put_text(r, command, "if-busy", "if_busy", v[4])))
+		return -1;
+	if (is_given(v[3]))
+		str_puts(command, " --wait");
+	if (is_given(v[6]))
+		str_puts(command, " --force");
+	return 0;
+}
+
+/* 0 and 1 are ways for a cycle to end; the line of JSON tells which. */
+static void
+cycle_ended(void *arg, const struct child_end *end)
+{
+	struct request *r = arg;
+	bool told = end->output_len && !end->signum && !end->hard_limit && !end->soft_limit &&
+	    (end->status == 0 || end->status == 1);
+	char *failure;
+
+	r->child = NULL;
+	if (r->terminated) {
+		request_end_terminated(r);
+		return;
+	}
+	if (told) {
+		request_succeed(r, xstrndup(end->output,
+		    strcspn(end->output, "\n")));
+		return;
+	}
+	failure = child_failure(end);
+	request_fail(r, "RuntimeError", "builtins", "%s",
+	    failure ? failure : "tocsin cycle has told nothing");
+	free(failure);
+}
+
+static void
+begin_cycle(struct request *r)
+{
+	const struct conf *conf = r->of->worker->conf;
+	struct str command = STR_INIT, settings = STR_INIT;
+	char program[4096];
+	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+	struct environment e;
+	struct child_settings set = { .shell = conf->shell, .mark = request_message(r)->id,
+		.soft = r->how.soft, .hard = r->how.hard, .grace = conf->grace,
+		.max_output = 65536 };
+	struct err err;
+
+	if (put_command(r, &command)) {
+		str_done(&command);
+		return;
+	}
+	program[n > 0 ? n : 0] = '\0';
+	conf_write(conf, &settings);
+	environment_init_ours(&e);
+	environment_set(&e, "TOCSIN_PROGRAM", program);
+	set.command = str_text(&command);
+	set.input = str_text(&settings);
+	set.input_len = settings.len;
+	set.environment = (const char *const *)e.at;
+	if (!(r->child = child_start(r->of->worker->loop, &set, cycle_ended, r, &err)))
+		request_fail(r, "RuntimeError", "builtins", "%s", err.message);
+	environment_done(&e);
+	str_done(&command);
+	explicit_bzero(settings.text, settings.len);
+	str_done(&settings);
+}
+
+/* --- all of them --- */
+
+static const struct builtin builtins[] = {
+	{ "celery.accumulate", begin_accumulate, false, false },
+	{ "celery.backend_cleanup", begin_cleanup, false, false },
+	{ "celery.chain", begin_flow, false, false },
+	{ "celery.chord", begin_flow, false, false },
+	{ "celery.chord_unlock", begin_unlock, false, true },
+	{ "celery.group", begin_flow, false, false },
+	{ "celery.map", begin_map, true, false },
+	{ "celery.starmap", begin_starmap, true, false },
+	{ "tocsin.cycle", begin_cycle, false, false },
+};
+enum { BUILTINS = sizeof builtins / sizeof builtins[0] };
+
+const struct builtin *
+builtin_find(const char *name)
+{
+	for (size_t i = 0; i < BUILTINS; i++)
+		if (!strcmp(builtins[i].name, name))
+			return &builtins[i];
+	return NULL;
+}
+
+const struct builtin *
+builtin_get(size_t i)
+{
+	return i < BUILTINS ? &builtins[i] : NULL;
+}
+
+const char *
+builtin_name(const struct builtin *b)
+{
+	return b->name;
+}
+
+bool
+builtin_uses_hand(const struct builtin *b)
+{
+	return b->uses_hand;
+}
+
+bool
+builtin_is_silent(const struct builtin *b)
+{
+	return b->silent;
+}
+
+void
+builtin_begin(struct request *r)
+{
+	r->builtin->begin(r);
+}
+
+void
+builtin_kill(struct request *r)
+{
+	if (!r->own)
+		return;
+	if (r->builtin->begin == begin_unlock)
+		unlocking_free(r);
+	else
+		mapping_free(r);
+}
