@@ -1,6 +1,6 @@
 /* stop.c - a worker leaves, and leaves nothing undone.
  *
- * It takes no more.  What runs may end within grace, and is settled; what has
+ * It takes no more, and returns what has just arrived.  What runs may end within grace, and is settled; what has
  * not begun is handed back at once, and what still runs after grace is killed
  * and handed back: queued as if it had never been claimed.  Its message goes
  * back with the connection; where that was acknowledged already (a long
@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "engine/publish.h"
 #include "engine/request.h"
+#include "engine/take.h"
 #include "engine/worker.h"
 #include "io/loop.h"
 #include "io/pg.h"
@@ -56,6 +57,8 @@ worker_stop(struct worker *w)
 		return;
 	log_info("stopping", "running", log_number((int64_t)w->running.n));
 	w->stopping = s = xcalloc(1, sizeof *s);
+	w->set.transport->take_no_more(w->set.transport);
+	take_give_back_all(w);
 	s->delivering = s->requests = true;	/* until it is known */
 	s->grace = timer_new(w->loop, grace_over, w);
 	timer_start(s->grace, w->conf->grace);

@@ -56,10 +56,10 @@ take_deliveries(struct worker *w)
 	}
 }
 
-void
-take_give_back(struct worker *w)
+/* Variables that arrived before OLDEST and are in nobody's hands. */
+static size_t
+give_back(struct worker *w, span oldest)
 {
-	span oldest = clock_monotonic() - w->conf->consumer_timeout / 3;
 	size_t n = 0;
 
 	for (; w->variables_head < w->variables.n; w->variables_head++, n++) {
@@ -69,6 +69,20 @@ take_give_back(struct worker *w)
 			break;
 		w->set.transport->give_back(w->set.transport, m);
 	}
+	return n;
+}
+
+void
+take_give_back_all(struct worker *w)
+{
+	give_back(w, INT64_MAX);
+}
+
+void
+take_give_back(struct worker *w)
+{
+	size_t n = give_back(w, clock_monotonic() - w->conf->consumer_timeout / 3);
+
 	if (n)
 		log_info("messages have waited for too long, they go back to the broker",
 		    "messages", log_number((int64_t)n));

@@ -10,5 +10,6 @@ void take_start_ready(struct worker *);		/* out of it, as far as there is room *
 /* The broker keeps an unacknowledged message for a limited time: what waits in
  * the inbox for a third of that goes back, for whoever has a hand free. */
 void take_give_back(struct worker *);
+void take_give_back_all(struct worker *);	/* however short they have waited */
 
 #endif

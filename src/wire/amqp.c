@@ -328,7 +328,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	struct wire *w = xcalloc(1, sizeof *w);
 
 	w->transport = (struct transport){ publish, publish_post, count_queue, consume_take, consume_ack,
-		consume_give_back, trouble, close_lines, wire_free };
+		consume_give_back, consume_no_more, trouble, close_lines, wire_free };
 	w->loop = loop;
 	w->conf = conf;
 	w->installation = set->installation;

@@ -26,7 +26,7 @@ consume_queue_known(struct wire *w, struct wire_queue *q)
 {
 	struct amqp_consumer consumer = { .queue = q->name, .tag = q->name };
 
-	if (!w->closing && !q->stopped)
+	if (!w->closing && !w->no_more && !q->stopped)
 		amqp_consume(w->in.amqp, WORK, &consumer);
 }
 
@@ -37,7 +37,7 @@ consume_change_prefetch(struct wire *w, uint16_t prefetch)
 	if (w->prefetch == prefetch)
 		return;
 	w->prefetch = prefetch;
-	if (!w->in.up || w->closing)
+	if (!w->in.up || w->closing || w->no_more)
 		return;
 	amqp_qos(w->in.amqp, WORK, prefetch);
 	for (size_t i = 0; i < w->in.queues.n; i++) {
@@ -297,6 +297,10 @@ consume_delivered(struct wire *w, const struct amqp_delivery *d)
 
 	if (!q)
 		return;
+	if (w->no_more) {
+		amqp_nack(w->in.amqp, WORK, d->tag, false, true);
+		return;
+	}
 	if (decode(w, d, &decoded)) {
 		park(w, q->name, d, &decoded.refusal);
 		if (decoded.letter)
@@ -373,6 +377,25 @@ consume_give_back(struct transport *transport, struct message *m)
 	if (m->tag && m->epoch == w->epoch && w->in.up)
 		amqp_nack(w->in.amqp, WORK, m->tag, false, true);
 	forget(w, m);
+}
+
+void
+consume_no_more(struct transport *transport)
+{
+	struct wire *w = (struct wire *)transport;
+
+	w->no_more = true;
+	for (size_t i = 0; w->in.up && i < w->in.queues.n; i++)
+		if (w->in.queues.at[i]->state == QUEUE_KNOWN)
+			amqp_cancel(w->in.amqp, WORK, w->in.queues.at[i]->name);
+	while (!fifo_is_empty(&w->arrived)) {
+		struct message *m = fifo_first(&w->arrived);
+
+		fifo_pop(&w->arrived);
+		if (m->tag && w->in.up)
+			amqp_nack(w->in.amqp, WORK, m->tag, false, true);
+		message_free(m);
+	}
 }
 
 void

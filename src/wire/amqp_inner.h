@@ -109,7 +109,7 @@ struct wire {
 	bool (*registered)(void *arg, const char *task);
 	void *arg;
 	uint16_t prefetch;
-	bool consumes, closing;
+	bool consumes, closing, no_more;
 	struct line out, in;
 	/* Out: */
 	FIFO(struct parcel *) sent;	/* without a gap, from FIRST on */
@@ -183,6 +183,7 @@ void consume_lost(struct wire *);	/* deliveries of before are the broker's again
 struct message *consume_take(struct transport *);
 void consume_ack(struct transport *, struct message *);
 void consume_give_back(struct transport *, struct message *);
+void consume_no_more(struct transport *);
 void consume_ack_tag(struct wire *, unsigned epoch, uint64_t tag);
 void consume_free(struct wire *);
 

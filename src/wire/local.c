@@ -128,6 +128,11 @@ give_back(struct transport *transport, struct message *m)
 	vec_push(&local->queue, m);
 }
 
+static void
+take_no_more(struct transport *transport)
+{
+}
+
 static const struct err *
 trouble(struct transport *transport)
 {
@@ -164,7 +169,8 @@ transport_local(struct loop *loop)
 {
 	struct local *local = xcalloc(1, sizeof *local);
 
-	local->transport = (struct transport){ publish, post, count, take, ack, give_back, trouble,
+	local->transport = (struct transport){ publish, post, count, take, ack, give_back,
+		take_no_more, trouble,
 		close_nothing, local_free };
 	local->loop = loop;
 	local->soon = timer_new(loop, confirm_all, local);

@@ -68,6 +68,8 @@ struct transport {
 	void (*ack)(struct transport *, struct message *);	/* takes it */
 	/* Not acknowledged but returned, for anybody; takes it. */
 	void (*give_back)(struct transport *, struct message *);
+	/* Nothing more is taken: what has arrived, or arrives from now on, is returned. */
+	void (*take_no_more)(struct transport *);
 	/* What is wrong at present, lent; NULL: nothing is known to be. */
 	const struct err *(*trouble)(struct transport *);
 	/* Say goodbye: call it in each turn until it is true.  What was not
