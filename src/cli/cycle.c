@@ -160,7 +160,7 @@ static const struct opt options[] = {
 const struct command cmd_cycle = {
 	.name = "cycle",
 	.synopsis = "[--wait | --local] [--agent NAME] [--event NAME]... [--at TIME [--force]]\n"
-	    "             [--if-busy skip|fail|wait] [--executors LIST]",
+	    "             [--origin ID] [--if-busy skip|fail|wait] [--executors LIST]",
 	.summary = "select the due events, compute what they need, decide them",
 	.description = "Plans a cycle of the events that are due and sends its first jobs to the workers,\n"
 	    "or runs it in this process (--local). Meant for cron: when the\n"
