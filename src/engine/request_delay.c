@@ -102,7 +102,7 @@ keep_delayed(struct requests *all)
 {
 	struct worker *w = all->worker;
 	struct kept kept[DELAY_AT_ONCE];
-	struct delayed_task rows[DELAY_AT_ONCE];
+	struct delayed_task rows[DELAY_AT_ONCE] = { 0 };
 	size_t n = 0, bytes = 0;
 
 	for (; n < all->delaying.n && n < DELAY_AT_ONCE && bytes < DELAY_BYTES; n++) {

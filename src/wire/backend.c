@@ -261,6 +261,12 @@ backend_fetch(struct backend *b, const char *const *ids, size_t n,
 }
 
 bool
+backend_can_fetch(const struct backend *b)
+{
+	return b->lane != NULL;
+}
+
+bool
 backend_has_chords(const struct backend *b)
 {
 	return b->kind == BACKEND_REDIS;

@@ -65,6 +65,8 @@ void backend_fetch(struct backend *, const char *const *ids, size_t n,
 
 /* --- chords that the backend counts: redis only --- */
 
+/* Can results be fetched? */
+bool backend_can_fetch(const struct backend *);
 /* False: whoever starts a chord publishes celery.chord_unlock instead. */
 bool backend_has_chords(const struct backend *);
 

@@ -129,7 +129,7 @@ static const struct { const char *text, *message; } wrong[] = {
 	{ "[tasks.a]\nsql = 'select 1'\nacks_lat = true",
 	    "x.toml:3:1: tasks.a: acks_lat: there is no such key; did you mean 'acks_late'?" },
 	{ "[tasks.'celery.map']\nsql = 'select 1'",
-	    "x.toml:1:1: tasks.celery.map: names that begin with 'tasks.' or 'celery.' are taken" },
+	    "x.toml:1:1: tasks.celery.map: names that begin with 'tocsin.' or 'celery.' are taken" },
 };
 
 static void
