@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
+#include "base/arena.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "celery/refusal.h"
@@ -15,6 +16,7 @@ static const char *const keys[] = {
 	[EVENT_WORKER_ONLINE] = "worker.online",
 	[EVENT_WORKER_HEARTBEAT] = "worker.heartbeat",
 	[EVENT_WORKER_OFFLINE] = "worker.offline",
+	[EVENT_WORKER_ELECT] = "worker.elect",
 	[EVENT_WORKER_ELECT_ACK] = "worker.elect.ack",
 };
 
@@ -137,6 +139,21 @@ celery_event_worker(struct str *s, enum celery_event event, const struct celery_
 }
 
 void
+celery_event_elect(struct str *s, const struct celery_teller *teller,
+    const struct celery_election *election)
+{
+	begin(s, EVENT_WORKER_ELECT, teller);
+	add_text(s, ", \"id\": ", election->id);
+	add_text(s, ", \"topic\": ", election->topic);
+	str_puts(s, ", \"action\": ");
+	if (election->action.text)
+		str_add(s, election->action.text, election->action.len);
+	else
+		str_puts(s, "null");
+	str_puts(s, ", \"cver\": 1}");
+}
+
+void
 celery_event_elect_ack(struct str *s, const struct celery_teller *teller, const char *id)
 {
 	begin(s, EVENT_WORKER_ELECT_ACK, teller);
@@ -215,35 +232,51 @@ celery_event_task(struct str *s, enum celery_event event, const struct celery_te
 
 /* --- of others --- */
 
-static void
-read_one(struct raw event, int64_t *clock, struct str *id)
+static const char *
+keep(struct raw text, struct arena *arena)
 {
-	struct raw type = raw_get(event, "type"), text = raw_get(event, "id");
+	struct str s = STR_INIT;
+	const char *kept = NULL;
+
+	if (raw_kind(text) == '"' && raw_string(text, &s))
+		kept = arena_strndup(arena, str_text(&s), s.len);
+	str_done(&s);
+	return kept;
+}
+
+static void
+read_one(struct raw event, struct arena *arena, int64_t *clock, struct celery_election *election)
+{
+	struct raw type = raw_get(event, "type");
 	int64_t n;
 
 	if (!raw_integer(raw_get(event, "clock"), &n) && n > *clock)
 		*clock = n;
-	if (raw_kind(type) == '"' && raw_is(type, "worker-elect") && raw_kind(text) == '"' &&
-	    !id->len && !raw_string(text, id))
-		str_clear(id);
+	if (raw_kind(type) != '"' || !raw_is(type, names[EVENT_WORKER_ELECT]) || election->id)
+		return;
+	election->id = keep(raw_get(event, "id"), arena);
+	election->topic = keep(raw_get(event, "topic"), arena);
+	election->action = raw_get(event, "action");
 }
 
 int
-celery_event_read(const char *body, size_t len, int64_t *clock, struct str *id)
+celery_event_read(const char *body, size_t len, struct arena *arena, int64_t *clock,
+    struct celery_election *election)
 {
 	struct refusal refusal;
 	struct raw value, key, member;
 	struct raw_walk walk;
 
 	*clock = 0;
+	*election = (struct celery_election){ 0 };
 	if (raw_check(body, len, &value, &refusal))
 		return -1;
 	if (raw_kind(value) == '{')
-		read_one(value, clock, id);
+		read_one(value, arena, clock, election);
 	else if (raw_kind(value) == '[')
 		for (walk = raw_walk(value); raw_next(&walk, &key, &member); ) {
 			if (raw_kind(member) == '{')
-				read_one(member, clock, id);
+				read_one(member, arena, clock, election);
 		}
 	else
 		return -1;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "celery/raw.h"
 
+struct arena;
 struct str;
 
 #define CELERY_EVENT_EXCHANGE "celeryev"	/* topic, durable */
@@ -18,7 +19,8 @@ struct str;
 
 #define CELERY_EVENTS(X) \
 	X(EVENT_WORKER_ONLINE, "worker-online") X(EVENT_WORKER_HEARTBEAT, "worker-heartbeat") \
-	X(EVENT_WORKER_OFFLINE, "worker-offline") X(EVENT_WORKER_ELECT_ACK, "worker-elect-ack") \
+	X(EVENT_WORKER_OFFLINE, "worker-offline") X(EVENT_WORKER_ELECT, "worker-elect") \
+	X(EVENT_WORKER_ELECT_ACK, "worker-elect-ack") \
 	X(EVENT_TASK_RECEIVED, "task-received") X(EVENT_TASK_STARTED, "task-started") \
 	X(EVENT_TASK_SUCCEEDED, "task-succeeded") X(EVENT_TASK_FAILED, "task-failed") \
 	X(EVENT_TASK_RETRIED, "task-retried") X(EVENT_TASK_REVOKED, "task-revoked") \
@@ -71,16 +73,25 @@ struct celery_task_event {
 	int signum;				/* 0: none */
 };
 
+/* Who is to do something that one worker shall do. */
+struct celery_election {
+	const char *id, *topic;		/* NULL: none */
+	struct raw action;
+};
+
 /* Add the object. */
 void celery_event_worker(struct str *, enum celery_event, const struct celery_teller *,
     const struct celery_load *);
+void celery_event_elect(struct str *, const struct celery_teller *,
+    const struct celery_election *);
 void celery_event_elect_ack(struct str *, const struct celery_teller *, const char *id);
 void celery_event_task(struct str *, enum celery_event, const struct celery_teller *,
     const struct celery_task_event *);
 
 /* What a worker hears of others: the clock that BODY says (an event or an array
- * of them; 0: none), and of an election its id, which is added to ID (empty: it
- * has none).  -1: it is no event. */
-int celery_event_read(const char *body, size_t len, int64_t *clock, struct str *id);
+ * of them; 0: none), and the election that another stands in, with texts of
+ * ARENA's and an action of BODY's; without id there is none.  -1: it is no event. */
+int celery_event_read(const char *body, size_t len, struct arena *, int64_t *clock,
+    struct celery_election *);
 
 #endif

@@ -16,9 +16,11 @@ static const struct command {
 	panel_command *run;
 	bool changes;			/* something: it is told of in the log */
 } commands[] = {
+	{ "add_consumer", NULL, panel_add_consumer, true },
 	{ "active", "dump_active", panel_active, false },
 	{ "active_queues", NULL, panel_active_queues, false },
 	{ "autoscale", NULL, panel_autoscale, true },
+	{ "cancel_consumer", NULL, panel_cancel_consumer, true },
 	{ "clock", NULL, panel_clock, false },
 	{ "conf", "dump_conf", panel_conf, false },
 	{ "disable_events", NULL, panel_disable_events, true },
@@ -51,6 +53,13 @@ panel_add(struct str *s, json_t *value)
 {
 	json_append(s, value);
 	json_decref(value);
+}
+
+void
+panel_missing(struct str *s, const char *command, const char *argument)
+{
+	celery_control_raised(s, "TypeError", "%s() missing 1 required positional argument: '%s'",
+	    command, argument);
 }
 
 static const struct command *

@@ -1,8 +1,11 @@
 /* panel_command.c - what a worker is told to do. */
 #include <stdlib.h>
+#include "base/err.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "engine/panel_inner.h"
 #include "io/loop.h"
+#include "wire/amqp.h"
 
 bool
 panel_ping(struct panel *p, const json_t *arguments, struct str *answer)
@@ -61,6 +64,44 @@ panel_autoscale(struct panel *p, const json_t *arguments, struct str *answer)
 	return true;
 }
 
+static const char *
+given(const json_t *arguments, const char *key)
+{
+	const char *text = celery_control_text(arguments, key);
+
+	return text && *text ? text : NULL;
+}
+
+bool
+panel_add_consumer(struct panel *p, const json_t *arguments, struct str *answer)
+{
+	struct amqp_source source = { given(arguments, "queue"), given(arguments, "exchange"),
+		given(arguments, "exchange_type"), given(arguments, "routing_key") };
+	struct err err;
+
+	if (!source.queue)
+		panel_missing(answer, "add_consumer", "queue");
+	else if (transport_amqp_add_consumer(p->worker->set.transport, &source, &err))
+		celery_control_error(answer, "%s", err.message);
+	else
+		celery_control_ok(answer, "add consumer %s", source.queue);
+	return true;
+}
+
+bool
+panel_cancel_consumer(struct panel *p, const json_t *arguments, struct str *answer)
+{
+	const char *queue = celery_control_text(arguments, "queue");
+
+	if (!queue) {
+		panel_missing(answer, "cancel_consumer", "queue");
+		return true;
+	}
+	transport_amqp_cancel_consumer(p->worker->set.transport, queue);
+	celery_control_ok(answer, "no longer consuming from %s", queue);
+	return true;
+}
+
 /* It is not answered: neither does Celery's worker. */
 bool
 panel_shutdown(struct panel *p, const json_t *arguments, struct str *answer)
@@ -74,12 +115,22 @@ panel_shutdown(struct panel *p, const json_t *arguments, struct str *answer)
 	return false;
 }
 
-/* We call no elections; those of others we answer (wire/remote_hear.c). */
+/* What the elected one is to do we leave to Celery's own workers. */
 bool
 panel_election(struct panel *p, const json_t *arguments, struct str *answer)
 {
-	(void)p;
-	(void)arguments;
+	struct celery_election election = { celery_control_text(arguments, "id"),
+		celery_control_text(arguments, "topic"), { NULL, 0 } };
+	const json_t *action = json_object_get(arguments, "action");
+	struct str text = STR_INIT;
+
+	if (action)
+		json_append(&text, action);
+	if (text.len)
+		election.action = (struct raw){ str_text(&text), text.len };
+	if (election.id)
+		remote_stand(p->remote, &election);
 	str_puts(answer, "null");
+	str_done(&text);
 	return true;
 }

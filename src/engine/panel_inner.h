@@ -39,6 +39,9 @@ void panel_comma(struct str *);
 /* Add VALUE, and give it back. */
 void panel_add(struct str *, json_t *value);
 
+/* The answer to COMMAND without ARGUMENT. */
+void panel_missing(struct str *, const char *command, const char *argument);
+
 /* panel_tasks.c */
 panel_command panel_active, panel_reserved, panel_scheduled, panel_query_task, panel_registered;
 void panel_load(void *panel, struct celery_load *);
@@ -52,6 +55,7 @@ panel_command panel_stats, panel_active_queues, panel_conf, panel_report, panel_
 
 /* panel_command.c */
 panel_command panel_ping, panel_enable_events, panel_disable_events, panel_heartbeat,
-    panel_pool_restart, panel_autoscale, panel_shutdown, panel_election;
+    panel_pool_restart, panel_autoscale, panel_shutdown, panel_election, panel_add_consumer,
+    panel_cancel_consumer;
 
 #endif

@@ -109,17 +109,19 @@ panel_report(struct panel *p, const json_t *arguments, struct str *answer)
 /* --- queues --- */
 
 static void
-add_queue(void *arg, const char *name)
+add_queue(void *arg, const struct amqp_source *source)
 {
 	struct str *answer = arg;
+	const char *name = source->queue;
 
 	panel_comma(answer);
 	panel_add(answer, json_pack("{s:s, s:{s:s, s:s, s:n, s:b, s:b, s:b, s:n, s:b}, s:s, s:n, "
 	    "s:n, s:n, s:b, s:b, s:b, s:b, s:n, s:[], s:n, s:n, s:n, s:n, s:n, s:n}",
 	    "name", name,
-	    "exchange", "name", name, "type", "direct", "arguments", "durable", true,
+	    "exchange", "name", source->exchange ? source->exchange : name,
+	    "type", source->type ? source->type : "direct", "arguments", "durable", true,
 	    "passive", false, "auto_delete", false, "delivery_mode", "no_declare", false,
-	    "routing_key", name, "queue_arguments", "binding_arguments", "consumer_arguments",
+	    "routing_key", source->routing_key ? source->routing_key : name, "queue_arguments", "binding_arguments", "consumer_arguments",
 	    "durable", true, "exclusive", false, "auto_delete", false, "no_ack", false,
 	    "alias", "bindings", "no_declare", "expires", "message_ttl", "max_length",
 	    "max_length_bytes", "max_priority"));

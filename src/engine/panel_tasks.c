@@ -235,8 +235,7 @@ panel_query_task(struct panel *p, const json_t *arguments, struct str *answer)
 	struct listing l = { .panel = p, .out = answer, .ids = ids };
 
 	if (!json_object_get(arguments, "ids"))
-		celery_control_raised(answer, "TypeError",
-		    "query_task() missing 1 required positional argument: 'ids'");
+		panel_missing(answer, "query_task", "ids");
 	else {
 		str_putc(answer, '{');
 		list_active(&l);

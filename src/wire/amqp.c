@@ -366,9 +366,10 @@ transport_amqp_prefetch_count(const struct transport *transport)
 }
 
 int
-transport_amqp_add_consumer(struct transport *transport, const char *queue)
+transport_amqp_add_consumer(struct transport *transport, const struct amqp_source *source,
+    struct err *err)
 {
-	return consume_add_queue((struct wire *)transport, queue);
+	return consume_add_queue((struct wire *)transport, source, err);
 }
 
 void
@@ -379,13 +380,17 @@ transport_amqp_cancel_consumer(struct transport *transport, const char *queue)
 
 void
 transport_amqp_each_consumer(const struct transport *transport,
-    void (*each)(void *, const char *), void *arg)
+    void (*each)(void *, const struct amqp_source *), void *arg)
 {
 	const struct line *in = &((const struct wire *)transport)->in;
 
-	for (size_t i = 0; i < in->queues.n; i++)
-		if (!in->queues.at[i]->stopped)
-			each(arg, in->queues.at[i]->name);
+	for (size_t i = 0; i < in->queues.n; i++) {
+		const struct wire_queue *q = in->queues.at[i];
+		const struct amqp_source source = { q->name, q->exchange, q->type, q->key };
+
+		if (!q->stopped)
+			each(arg, &source);
+	}
 }
 
 bool

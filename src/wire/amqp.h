@@ -44,12 +44,18 @@ void transport_amqp_prefetch(struct transport *, uint16_t);
 
 uint16_t transport_amqp_prefetch_count(const struct transport *);
 
-/* Consume from another queue as well, or from one no more.  -1: there are too
- * many already. */
-int transport_amqp_add_consumer(struct transport *, const char *queue);
+/* A queue that is consumed from, and what it is bound to. */
+struct amqp_source {
+	const char *queue;
+	const char *exchange, *type, *routing_key;	/* NULL: as Celery has it */
+};
+
+/* Consume from another queue as well, or from one no more.  -1 with ERR: there
+ * are too many already, or a name is too long. */
+int transport_amqp_add_consumer(struct transport *, const struct amqp_source *, struct err *);
 void transport_amqp_cancel_consumer(struct transport *, const char *queue);
 void transport_amqp_each_consumer(const struct transport *,
-    void (*each)(void *arg, const char *queue), void *arg);
+    void (*each)(void *arg, const struct amqp_source *), void *arg);
 
 /* Has the publishing connection ever been ready? */
 bool transport_amqp_connected(const struct transport *);

@@ -50,16 +50,32 @@ consume_change_prefetch(struct wire *w, uint16_t prefetch)
 	}
 }
 
-int
-consume_add_queue(struct wire *w, const char *name)
+static bool
+is_name(const char *name, size_t most)
 {
-	struct wire_queue *q = queue_find(&w->in, name);
+	return !name || (*name && strlen(name) <= most);
+}
+
+int
+consume_add_queue(struct wire *w, const struct amqp_source *source, struct err *err)
+{
+	struct wire_queue *q = queue_find(&w->in, source->queue);
 
 	if (q && !q->stopped)
 		return 0;
+	if (!is_name(source->queue, QUEUE_NAME_MOST) || !is_name(source->exchange, AMQP_NAME_MOST) ||
+	    !is_name(source->type, AMQP_NAME_MOST) ||
+	    (source->routing_key && strlen(source->routing_key) > AMQP_NAME_MOST))
+		return err_set(err, "the name of a queue has 1 to %d bytes, others up to %d",
+		    QUEUE_NAME_MOST, AMQP_NAME_MOST);
 	if (!q && w->in.queues.n >= CONSUMED_MOST)
-		return -1;
-	q = queue_get(&w->in, name, false);
+		return err_set(err, "more than %d queues", CONSUMED_MOST);
+	if (!q) {
+		q = queue_get(&w->in, source->queue, false);
+		q->exchange = xstrdup(source->exchange);
+		q->type = xstrdup(source->type);
+		q->key = xstrdup(source->routing_key);
+	}
 	q->stopped = false;
 	if (q->state == QUEUE_KNOWN)
 		consume_queue_known(w, q);

@@ -43,6 +43,7 @@ struct wire;
 } while (0)
 
 enum { CONSUMED_MOST = 200 };		/* queues that are consumed from */
+enum { QUEUE_NAME_MOST = 200, AMQP_NAME_MOST = 255 };	/* bytes */
 
 /* A message on its way out: a job's, lent; one that is parked; a post. */
 struct parcel {
@@ -75,6 +76,7 @@ enum queue_state {
 
 struct wire_queue {
 	char *name;
+	char *exchange, *type, *key;	/* it is bound so; NULL: to one of its name */
 	enum queue_state state;
 	bool plain;			/* never has an exchange */
 	bool stopped;			/* is consumed from no more */
@@ -175,7 +177,7 @@ int consume_read_envelope(const struct amqp_delivery *, struct arena *,
 void consume_begin(struct wire *);
 void consume_queue_known(struct wire *, struct wire_queue *);
 void consume_change_prefetch(struct wire *, uint16_t prefetch);
-int consume_add_queue(struct wire *, const char *name);	/* -1: there are too many */
+int consume_add_queue(struct wire *, const struct amqp_source *, struct err *);
 void consume_stop_queue(struct wire *, const char *name);
 void consume_cancelled(struct wire *, amqp_bytes_t consumer);
 void consume_delivered(struct wire *, const struct amqp_delivery *);

@@ -37,7 +37,9 @@ queue_get(struct line *line, const char *name, bool plain)
 static void
 ask(struct line *line, struct wire_queue *q, enum queue_state how)
 {
-	struct amqp_exchange exchange = { .name = q->name, .type = "direct", .durable = true };
+	const char *to = q->exchange ? q->exchange : q->name;
+	struct amqp_exchange exchange = { .name = to, .type = q->type ? q->type : "direct",
+		.durable = true };
 	struct amqp_queue queue = { .name = q->name, .durable = true,
 		.passive = how == QUEUE_PASSIVE };
 
@@ -48,7 +50,7 @@ ask(struct line *line, struct wire_queue *q, enum queue_state how)
 		amqp_declare_exchange(line->amqp, SCRATCH, &exchange);
 	amqp_declare_queue(line->amqp, SCRATCH, &queue);
 	if (how == QUEUE_DECLARING)
-		amqp_bind(line->amqp, SCRATCH, q->name, q->name, q->name);
+		amqp_bind(line->amqp, SCRATCH, q->name, to, q->key ? q->key : q->name);
 }
 
 void
@@ -149,6 +151,9 @@ queue_free_all(struct line *line)
 
 		vec_done(&q->waiting);
 		free(q->name);
+		free(q->exchange);
+		free(q->type);
+		free(q->key);
 		free(q);
 	}
 	vec_done(&line->queues);

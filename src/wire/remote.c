@@ -22,6 +22,7 @@ enum {
 	WAITING_MOST = 1024 * 1024,	/* bytes that wait for the broker */
 	ANSWER_MOST = 16 * 1024 * 1024,
 };
+#define LAST_CLOCK 100000		/* later than any candidate's */
 #define CLOCK_MOST (INT64_MAX / 2)
 
 /* --- the clock --- */
@@ -198,6 +199,34 @@ void
 remote_beat(struct remote *r, double freq)
 {
 	tell_worker(r, EVENT_WORKER_HEARTBEAT, freq);
+}
+
+static bool
+has_stood(const struct remote *r, const char *id)
+{
+	for (size_t i = 0; i < ELECTIONS; i++)
+		if (r->elections[i] && !strcmp(r->elections[i], id))
+			return true;
+	return false;
+}
+
+void
+remote_stand(struct remote *r, const struct celery_election *election)
+{
+	struct celery_teller teller;
+	struct str body = STR_INIT;
+	char **place = &r->elections[r->next_election];
+
+	if (has_stood(r, election->id))
+		return;
+	r->next_election = (r->next_election + 1) % ELECTIONS;
+	free(*place);
+	*place = xstrdup(election->id);
+	describe_teller(r, &teller);
+	teller.clock += LAST_CLOCK;	/* the lowest wins */
+	celery_event_elect(&body, &teller, election);
+	publish_event(r, celery_event_key(EVENT_WORKER_ELECT), &body);
+	str_done(&body);
 }
 
 void
@@ -509,6 +538,8 @@ remote_free(struct remote *r)
 	timer_free(r->beat);
 	timer_free(r->mingling);
 	str_done(&r->batch);
+	for (size_t i = 0; i < ELECTIONS; i++)
+		free(r->elections[i]);
 	free(r->other_exchange);
 	free(r->node);
 	free(r->pidbox);

@@ -51,6 +51,9 @@ bool remote_wants_events(const struct remote *);
 void remote_want_events(struct remote *, bool);
 /* Copied; goes out with the others of this turn. */
 void remote_tell_task(struct remote *, enum celery_event, const struct celery_task_event *);
+/* Somebody calls an election: we stand in it, so that it has candidates enough
+ * (with a single one Celery's worker dies), but so that another wins. */
+void remote_stand(struct remote *, const struct celery_election *);
 /* Out of turn, and with another frequency than the true one. */
 void remote_beat(struct remote *, double freq);
 

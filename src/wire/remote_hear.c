@@ -79,24 +79,26 @@ take_request(struct remote *r, const struct celery_envelope *e)
 /* --- events of others --- */
 
 static void
-take_event(struct remote *r, const struct celery_envelope *e)
+take_event(struct remote *r, const struct celery_envelope *e, struct arena *arena)
 {
 	const json_t *from = e->headers ? json_object_get(e->headers, "hostname") : NULL;
-	struct str id = STR_INIT;
+	struct celery_election election;
 	int64_t clock;
 
 	if (e->body_len > EVENTS_MOST)
 		return;
 	if (json_is_string(from) && !strcmp(json_string_value(from), r->node))
 		return;		/* our own come back to us */
-	if (celery_event_read(e->body, e->body_len, &clock, &id))
+	if (celery_event_read(e->body, e->body_len, arena, &clock, &election)) {
 		note_garbage(r, "an event", "it is no JSON of events");
-	else {
-		remote_adjust_clock(r, clock);
-		if (id.len)
-			remote_tell_elect_ack(r, str_text(&id));
+		return;
 	}
-	str_done(&id);
+	remote_adjust_clock(r, clock);
+	if (!election.id)
+		return;
+	/* In this order: who counts the votes must have all candidates by then. */
+	remote_stand(r, &election);
+	remote_tell_elect_ack(r, election.id);
 }
 
 /* --- mingling --- */
@@ -184,7 +186,7 @@ hear_delivered(struct remote *r, const struct amqp_delivery *d)
 	else if (is_for(d, PIDBOX_TAG))
 		take_request(r, &e);
 	else if (is_for(d, GOSSIP_TAG))
-		take_event(r, &e);
+		take_event(r, &e, &arena);
 	else if (is_for(d, HELLO_TAG))
 		take_hello(r, &e);
 	json_decref(e.headers);

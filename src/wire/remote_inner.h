@@ -42,6 +42,8 @@ struct places {
 	struct timer *again;
 };
 
+enum { ELECTIONS = 16 };
+
 /* A message that waits for the broker. */
 struct held {
 	char *key;
@@ -70,6 +72,8 @@ struct remote {
 	struct timer *beat;
 	int utcoffset;
 	instant offset_until;		/* when it is looked up again */
+	char *elections[ELECTIONS];	/* that we have stood in, the last ones */
+	size_t next_election;
 	char *other_exchange;		/* of answers, the last that was declared besides ours */
 	/* In: */
 	struct places in;
