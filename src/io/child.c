@@ -234,8 +234,8 @@ note_exit(struct child *child)
 	return true;
 }
 
-static void
-somebody_died(void *arg, int signum)
+bool
+children_note_exits(void)
 {
 	bool known = false;
 
@@ -250,6 +250,14 @@ somebody_died(void *arg, int signum)
 		else
 			timer_start(c->drain, c->settings.grace);
 	}
+	return known;
+}
+
+static void
+somebody_died(void *arg, int signum)
+{
+	bool known = children_note_exits();
+
 	if (watcher_died() && watcher_pipe(children.program, children.token, &(struct err){ 0 }) >= 0)
 		for (struct child *c = children.first; c; c = c->next)
 			watcher_add(c->pid);

@@ -58,7 +58,9 @@ void children_add(struct child *);
 void children_close(void);		/* if there is no child */
 void children_sweep_in(span delay);
 
-/* child.c: nothing is left of it, and it is off the list. */
+/* child.c: which leaders have exited; false: none since the last time. */
+bool children_note_exits(void);
+/* Nothing is left of it, and it is off the list. */
 void child_over(struct child *);
 
 #endif

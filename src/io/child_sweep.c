@@ -170,6 +170,7 @@ sweep(void *arg)
 	struct child *gone;
 
 	children.sweep_at = 0;
+	children_note_exits();	/* a signal may be lost with a fault of libuv's own pipes */
 	for (struct child *c = children.first; c; c = c->next)
 		if (c->clearing) {
 			kill(-c->pid, SIGKILL);

@@ -184,13 +184,22 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	}
 }
 
-/* The NULL that ends the results of a statement. */
+/* The NULL that ends the results of a statement.  Without a result before it libpq
+ * had no memory for one. */
 static void
 end_statement(struct group *g)
 {
+	const struct statement *s = &g->statements.at[g->at];
+	struct err err;
+
 	if (g->preparing) {
 		g->preparing = false;
 		return;
+	}
+	if (!s->result && !s->enough) {
+		err_class(&err, ERR_TEMPFAIL, "an answer of PostgreSQL is lost, "
+		    "memory may have run out");
+		pg_group_fail(g, &err, NULL);
 	}
 	g->at++;
 	g->preparing = g->at < g->statements.n && g->statements.at[g->at].prepare_first;

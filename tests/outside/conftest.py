@@ -1,9 +1,11 @@
 """The fixtures: sandbox, db, broker, redis, tocsin.  See harness.py."""
 
+import ctypes
 import itertools
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -30,7 +32,10 @@ def pytest_collection_modifyitems(config, items):
 def pytest_sessionstart(session):
     # A shell that started us in the background may have us ignore it; then the
     # programs that we start would too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    else:		# as xdist has it when the machine is slow; Python knows this only of the first
+        ctypes.CDLL(None).signal(signal.SIGINT, None)
     harness.adopt_orphans()
 
 

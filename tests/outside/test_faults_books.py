@@ -538,6 +538,34 @@ def test_F_C13_the_partition_for_today_is_made_when_it_is_needed(rows):
     assert "trying again" not in worker.stderr
 
 
+@pytest.mark.fault("F-C13")
+def test_two_who_make_the_partition_make_one(rows):
+    """Whoever has waited for the other finds it made."""
+    make = "select tocsin.history_partition('2027-01-01 12:00Z')"
+    one, two = rows.db.connect(), rows.db.connect()
+    one.autocommit = False
+    one.cursor().execute(make)
+    failed = []
+
+    def make_too():
+        try:
+            two.cursor().execute(make)
+        except psycopg2.Error as error:
+            failed.append(error)
+    waiter = threading.Thread(target=make_too)
+    waiter.start()
+    wait_for(lambda: rows.db.one("select count(*) from pg_locks where locktype = 'advisory'"
+                                 " and not granted and database = (select oid from pg_database"
+                                 " where datname = current_database())") == 1)
+    one.commit()
+    waiter.join(20)
+    assert not failed and not waiter.is_alive()
+    assert rows.db.one("select count(*) from pg_inherits where inhrelid ="
+                       " 'tocsin.history_20270101'::regclass") == 1
+    one.close()
+    two.close()
+
+
 # --- many of them ---
 
 

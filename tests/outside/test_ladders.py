@@ -239,7 +239,7 @@ def traced(trace):
     return counts
 
 
-DEAF = re.compile(r'^write\(\d+, ("\*", 1|"[^"]*", 16)\) += -1 .*INJECTED', re.M)
+DEAF = re.compile(r'^(?:read\(\d+, 0x\w+, 1|write\(\d+, (?:"\*", 1|"[^"]*", 16))\) += -1 .*INJECTED', re.M)
 
 
 class Calls:
@@ -256,8 +256,8 @@ class Calls:
 
     def deafened(self):
         """Has the fault hit the pipes by which libuv keeps its signal handlers apart,
-        with a byte that goes round, and tells of signals?  It waits for ever for what
-        was not written there, or never hears of it: as good as dead."""
+        with a byte that goes round, and tells of signals?  It waits for ever for a byte
+        that was not written there, or never hears of a signal: as good as dead."""
         return DEAF.search(self.trace.read_text(errors="replace"))
 
     def steps(self, count, everything):
