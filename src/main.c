@@ -20,7 +20,8 @@
 #include "cli/exec_step.h"
 
 const struct command *const commands[] = { &cmd_init, &cmd_check, &cmd_load, &cmd_eval,
-	&cmd_cycle, &cmd_worker, &cmd_status, &cmd_show, &cmd_explain, &cmd_graph, &cmd_prune, &cmd_doctor,
+	&cmd_cycle, &cmd_worker, &cmd_status, &cmd_show, &cmd_explain, &cmd_graph, &cmd_prune,
+	&cmd_call, &cmd_inspect, &cmd_doctor,
 	&cmd_settings, NULL };
 
 static void

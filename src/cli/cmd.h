@@ -55,8 +55,8 @@ struct command {
 	int (*failed)(int argc, char **argv, const struct err *);
 };
 
-extern const struct command cmd_check, cmd_cycle, cmd_doctor, cmd_eval, cmd_explain, cmd_graph,
-    cmd_init, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status,
+extern const struct command cmd_call, cmd_check, cmd_cycle, cmd_doctor, cmd_eval, cmd_explain, cmd_graph,
+    cmd_init, cmd_inspect, cmd_load, cmd_prune, cmd_settings, cmd_show, cmd_status,
     cmd_worker;
 extern const struct command *const commands[];	/* NULL at the end */
 

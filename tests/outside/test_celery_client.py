@@ -342,3 +342,148 @@ def test_a_reaction_waits_for_the_broker(world):
     wait_for(lambda: world.db.all("select state, attempts from tocsin.delivery")
              == [("delivered", 1)], 60)
     assert world.broker.depth("celery") == 1
+
+
+# tocsin call
+
+
+RPC = {"STOCK_BACKEND": "rpc://"}
+
+
+def call(world, *args, env=None, **options):
+    return world.tocsin("call", *args, env=env, **options)
+
+
+def test_a_call_prints_what_the_task_came_to(world):
+    world.stock("-P", "solo", "-Q", "celery,other", env=RPC)
+    r = call(world, "stock.add", "x=2", "y=3", "--wait")
+    assert r.stdout == "5\n" and r.stderr == ""
+    assert call(world, "stock.add", "--args", "[2]", "y=0.5", "--wait", "-Q", "other").stdout == "2.5\n"
+    assert call(world, "stock.add", "x=" + "9" * 40, "-w").stdout == "9" * 40 + "\n"
+    assert call(world, "stock.echo", 'value={"b": [null, "ü\\u00fc"], "a": 1e400}', "-w").stdout \
+        in ('{"b": [null, "\\u00fc\\u00fc"], "a": Infinity}\n',)
+    assert call(world, "stock.odd", 'what="nan"', "-w").stdout == "NaN\n"
+    r = call(world, "stock.add", "x=1", "--json", "--wait").json()
+    assert (r["task"], r["state"], r["result"], r["traceback"]) == ("stock.add", "SUCCESS", 1, None)
+    uuid.UUID(r["task_id"])
+    # Nothing is left behind.
+    assert "answers" not in world.broker.sandbox.rabbitmqctl(
+        "list_consumers", "-p", world.broker.vhost)
+
+
+def test_a_call_that_fails_says_what_python_said(world):
+    stock = world.stock("-P", "solo", env=RPC)
+    r = call(world, "stock.fail", 'text="no such customer"', "--wait", status=1)
+    assert r.stdout == "" and r.stderr.startswith("tocsin call: stock.fail (")
+    assert r.stderr.endswith("): ValueError('no such customer')\n")
+    r = call(world, "stock.fail", "-w", "-j", status=1)
+    assert r.json()["state"] == "FAILURE" and r.json()["result"]["exc_type"] == "ValueError"
+    assert "raise ValueError" in r.json()["traceback"]
+    r = call(world, "stock.unknown", "-w", status=1)
+    assert "NotRegistered('stock.unknown')" in r.stderr
+    # expired before it begins
+    r = call(world, "stock.add", "x=1", "-w", "--countdown", "2s", "--expires", "1ms", status=1)
+    assert "TaskRevokedError('expired')" in r.stderr
+    assert stock.alive
+
+
+def test_a_call_does_not_wait_for_ever(world):
+    r = call(world, "stock.add", "x=1", "--wait", "--timeout", "300ms", status=75)
+    assert "no result of stock.add within 300ms; its id is " in r.stderr
+    r = call(world, "stock.add", "x=1")
+    uuid.UUID(r.stdout.strip())
+    stock = world.stock("-P", "solo")
+    wait_for(lambda: stock.noted == ["add 1 0"] * 2)
+    r = call(world, "stock.add", "x=1", "--broker-url", "amqp://127.0.0.1:1//", status=75)
+    assert "tocsin call: " in r.stderr and r.stderr.count("\n") == 1
+
+
+def test_a_call_finds_the_result_in_the_workers_backend(world, redis):
+    world.stock("-P", "solo", env={"STOCK_BACKEND": redis.url})
+    env = {"TOCSIN_RESULT_BACKEND": redis.url}
+    assert call(world, "stock.add", "x=2", "-w", env=env).stdout == "2\n"
+    r = call(world, "stock.fail", "-w", env=env, status=1)
+    assert r.stderr.endswith("): ValueError('boom')\n")
+
+
+@pytest.mark.parametrize("args, message", [
+    (["x", "y"], "'y' should be ARG=JSON"),
+    (["x", "=1"], "'=1' should be ARG=JSON"),
+    (["x", "y=text"], "y: "),
+    (["x", "y=1", "y=2"], "y is given twice"),
+    (["x", "--args", "{}"], "--args is an array of JSON, such as '[1, \"two\"]'"),
+    (["x", "--args", "[1"], "--args: "),
+    (["x", "--timeout", "1s"], "--timeout belongs to --wait"),
+    (["x", "--countdown", "soon"], "--countdown: 'soon' is not a length of time"),
+    ([""], "the name of a task has 1 to 1024 bytes"),
+])
+def test_a_wrong_call_is_told_of_before_anything_is_sent(tocsin, args, message):
+    r = tocsin("call", *args, status=2)
+    assert r.stderr.startswith("tocsin call: " + message) and r.stdout == "", r
+
+
+# tocsin inspect
+
+
+def test_stock_workers_are_inspected_and_controlled(world):
+    stock = world.stock("-P", "prefork", "-c", 1, "-n", "one@here")
+    world.stock("-P", "solo", "-n", "two@here", "-Q", "other")
+
+    def ask(*args, status=0):
+        return world.tocsin("inspect", *args, "--timeout", "2s", status=status)
+
+    def tell(*args):
+        return ask(*args, "-d", "one@here", "--json").json()["one@here"]
+
+    assert ask("status").lines == ["one@here: OK", "two@here: OK", "", "2 nodes online."]
+    assert ask("ping").lines == ["->  one@here: OK", "        pong", "->  two@here: OK",
+                                 "        pong", "", "2 nodes online."]
+    assert ask("registered", "-d", "one@here").lines == [
+        "->  one@here: OK", "    * stock.add", "    * stock.alarm", "    * stock.echo",
+        "    * stock.fail", "    * stock.odd", "    * stock.once", "    * stock.slow", "",
+        "1 node online."]
+    assert tell("active") == [] == tell("reserved") == tell("scheduled") == tell("revoked")
+    assert "    - empty -" in ask("active").lines
+    task = call(world, "stock.slow", "seconds=60").stdout.strip()
+    wait_for(lambda: [t["id"] for t in tell("active")] == [task])
+    assert tell("query_task", f'ids=["{task}"]')[task][0] == "active"
+    assert '"id": "' + task in ask("active").stdout
+    assert "terminate: " + task in tell("revoke", f'task_id="{task}"', "terminate=true")["ok"]
+    wait_for(lambda: tell("active") == [])
+    assert tell("revoked") == [task]
+    assert tell("stats")["pool"]["max-concurrency"] == 1
+    assert tell("active_queues")[0]["name"] == "celery"
+    assert tell("rate_limit", 'task_name="stock.add"', 'rate_limit="10/m"') \
+        == {"ok": "new rate limit set successfully"}
+    assert "stock.add [rate_limit=10/m]" in tell("registered", 'taskinfoitems=["rate_limit"]')
+    assert tell("pool_grow", "n=1") == {"ok": "pool will grow"}
+    assert tell("add_consumer", 'queue="more"') == {"ok": "add consumer more"}
+    assert tell("cancel_consumer", 'queue="more"') == {"ok": "no longer consuming from more"}
+    assert "clock" in tell("clock") and tell("heartbeat") is None
+    assert "ok" in tell("enable_events") and "ok" in tell("disable_events")
+    assert "software ->" in ask("report", "-d", "one@here").stdout
+    assert tell("conf")["broker_url"].startswith("amqp://guest:****")
+    r = ask("frobnicate", "-d", "one@here", status=1)
+    assert r.lines[0] == "->  one@here: ERROR"
+    assert ask("shutdown", "-d", "one@here").stdout == ""
+    wait_for(lambda: not stock.alive, 30)
+    assert ask("status").lines == ["two@here: OK", "", "1 node online."]
+    assert ask("ping", "-d", "one@here", status=75).stderr \
+        == "tocsin inspect: no node has answered within 2s\n"
+
+
+def test_our_own_workers_are_inspected_too(world):
+    world.worker()
+    r = world.tocsin("inspect", "ping", "--timeout", "2s", "--json").json()
+    assert list(r.values()) == [{"ok": "pong"}]
+
+
+@pytest.mark.parametrize("args, message", [
+    (["act ive"], "'act ive' is no command"),
+    (["active", "x"], "'x' should be ARG=JSON"),
+    (["active", "-d", ""], "--destination: the name of a node has"),
+    (["active", "--timeout", "x"], "--timeout: 'x' is not a length of time"),
+])
+def test_a_wrong_inspection_is_told_of(tocsin, args, message):
+    r = tocsin("inspect", *args, status=2)
+    assert r.stderr.startswith("tocsin inspect: " + message) and r.stdout == "", r

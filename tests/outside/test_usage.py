@@ -15,7 +15,7 @@ import harness
 pytestmark = pytest.mark.commands
 
 COMMANDS = ["init", "check", "load", "eval", "cycle", "worker", "status", "show", "explain", "graph",
-            "prune", "doctor", "settings"]
+            "prune", "call", "inspect", "doctor", "settings"]
 CANARY = "c4nary+s3cret/!"
 QUOTED = "c4nary%2Bs3cret%2F%21"
 
@@ -46,6 +46,8 @@ def said(r):
     (["status", "--json=yes"], "tocsin status: --json takes no value"),
     (["prune", "--older-than"],
      "tocsin prune: --older-than needs a value; see 'tocsin prune --help'"),
+    (["call"], "tocsin call: an argument is missing: see 'tocsin call --help'"),
+    (["inspect"], "tocsin inspect: an argument is missing: see 'tocsin inspect --help'"),
     (["load"], "tocsin load: an argument is missing: see 'tocsin load --help'"),
     (["show", "a", "b"],
      "tocsin show: 'b' is one argument too many: see 'tocsin show --help'"),
