@@ -25,6 +25,7 @@
 #define BACK_OFF_MOST (30 * SECOND)
 #define HIGH_WATER ((size_t)4 << 20)	/* bytes that wait for the network */
 #define GROUPS_MOST 2048		/* under way */
+#define SLOW ((size_t)128 << 10)	/* bytes a second: slower is no way at all */
 #define REPLY_MOST ((size_t)256 << 20)
 #define ELEMENTS_MOST (1 << 20)		/* of one array */
 
@@ -32,6 +33,7 @@ enum state { DOWN, CONNECTING, LOGGING_IN, READY };
 
 struct group {
 	size_t n, got;
+	size_t bytes;			/* that were said */
 	redisReply **replies;
 	void (*answered)(void *, const struct redis_answer *);
 	void *arg;
@@ -56,7 +58,8 @@ struct redis {
 	span heard_at;
 	size_t sent;			/* all that was ever written on this connection */
 	size_t taken;			/* of that by the network, when we last looked */
-	size_t said;			/* commands of the group that is being made */
+	size_t said, said_bytes;	/* commands of the group that is being made */
+	size_t owed;			/* bytes of the groups under way */
 	VEC(struct group) groups;	/* under way: from FIRST on */
 	size_t first;
 	bool freed;
@@ -89,7 +92,7 @@ disconnect(struct redis *r)
 		redisReaderFree(r->reader);
 	r->reader = NULL;
 	r->unread = r->sent = r->taken = 0;
-	r->said = 0;
+	r->said = r->said_bytes = 0;
 	r->state = DOWN;
 }
 
@@ -126,6 +129,7 @@ take_first(struct redis *r)
 {
 	struct group g = r->groups.at[r->first++];
 
+	r->owed -= g.bytes;
 	if (r->first == r->groups.n)
 		r->first = r->groups.n = 0;
 	else if (r->first >= 1024 && r->first * 2 >= r->groups.n) {
@@ -184,11 +188,18 @@ fail(struct redis *r, const struct err *why)
 
 /* --- time --- */
 
+/* What is said takes its way, perhaps a slow one. */
+static span
+answer_limit(const struct redis *r)
+{
+	return r->answer_timeout + (span)(r->owed / SLOW) * SECOND;
+}
+
 /* Sleep until an answer is overdue, or a PING is due. */
 static void
 set_deadline(struct redis *r)
 {
-	span limit = under_way(r) ? r->answer_timeout : r->heartbeat;
+	span limit = under_way(r) ? answer_limit(r) : r->heartbeat;
 
 	if (r->state == CONNECTING || r->state == LOGGING_IN)
 		return;			/* the one of connecting runs */
@@ -202,7 +213,7 @@ static bool
 is_overdue(const struct redis *r)
 {
 	return r->state == READY && under_way(r) &&
-	    clock_monotonic() >= r->heard_at + r->answer_timeout;
+	    clock_monotonic() >= r->heard_at + answer_limit(r);
 }
 
 /* A server that still takes what we send is alive, if slow. */
@@ -240,7 +251,7 @@ deadline_came(void *arg)
 		fail(r, &err);
 	} else if (is_overdue(r)) {
 		err_class(&err, ERR_TEMPFAIL, "no answer within %s",
-		    clock_format_span(r->answer_timeout, length));
+		    clock_format_span(answer_limit(r), length));
 		fail(r, &err);
 	} else if (!under_way(r) && r->heartbeat) {
 		redis_say_texts(r, "PING", NULL);
@@ -409,10 +420,17 @@ arrived(void *arg, const uint8_t *p, size_t n)
 	return n;
 }
 
+/* A server that takes nobody says why, and closes. */
 static void
 lost(void *arg, const struct err *err)
 {
-	fail(arg, err);
+	struct redis *r = arg;
+	const struct group *g = under_way(r) ? &r->groups.at[r->first] : NULL;
+	struct err why = *err;
+
+	if (r->state == LOGGING_IN && g && g->got && redis_reply_error(g->replies[0], &why))
+		err_wrap(&why, "at the login");
+	fail(r, &why);
 }
 
 static const struct socket_events socket_events = { connected, arrived, lost };
@@ -520,6 +538,7 @@ redis_say(struct redis *r, size_t n, const struct redis_word *words)
 		memcpy(socket_reserve(r->socket, (size_t)len), command, (size_t)len);
 		socket_commit(r->socket, (size_t)len);
 		r->sent += (size_t)len;
+		r->said_bytes += (size_t)len;
 		r->said++;
 	}
 	free(command);
@@ -544,11 +563,13 @@ redis_say_texts(struct redis *r, const char *first, ...)
 void
 redis_ask(struct redis *r, void (*answered)(void *, const struct redis_answer *), void *arg)
 {
-	struct group g = { .n = r->said, .answered = answered, .arg = arg };
+	struct group g = { .n = r->said, .bytes = r->said_bytes, .answered = answered,
+		.arg = arg };
 
 	if (r->said == 0)
 		return;
-	r->said = 0;
+	r->owed += r->said_bytes;
+	r->said = r->said_bytes = 0;
 	if (!under_way(r))
 		r->heard_at = clock_monotonic();	/* from now on it owes something */
 	g.replies = xcalloc(g.n, sizeof *g.replies);

@@ -137,6 +137,7 @@ publish_begin(struct wire *w)
 {
 	w->first = 1;
 	amqp_want_confirms(w->out.amqp, WORK);
+	publish_flush(w);		/* what goes to nobody's queue waits for none */
 }
 
 /* --- what becomes of it --- */

@@ -17,7 +17,10 @@ struct db_lane {
 	struct lane lane;
 	struct pg *pg;
 	size_t under_way;
+	bool known;			/* to have tables; until then one at a time */
 	bool making;			/* the tables */
+	bool unmade;			/* that did not work, for: */
+	struct err err;
 };
 
 /* --- rows --- */
@@ -126,14 +129,17 @@ static const char *const tables[] = {
 	"	unique (taskset_id))",
 };
 
-/* Whether it worked the next store tells: others may make them just now. */
+/* Others may make them just now, so the next store tells whether they are there. */
 static void
 made(void *arg, const struct pg_answer *a)
 {
 	struct db_lane *lane = arg;
 
 	lane->making = false;
-	lane->under_way--;
+	if ((lane->unmade = a->err != NULL)) {
+		lane->err = *a->err;
+		lane->err.class = ERR_TEMPFAIL;
+	}
 	lane_pump(&lane->lane);
 }
 
@@ -143,7 +149,6 @@ make_tables(struct db_lane *lane)
 	if (lane->making)
 		return;
 	lane->making = true;
-	lane->under_way++;
 	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
 		pg_say(lane->pg, tables[i], 0, NULL);
 	pg_ask(lane->pg, made, lane);
@@ -155,7 +160,7 @@ make_tables(struct db_lane *lane)
 static bool
 will_pass(const struct pg_answer *a)
 {
-	static const char *const classes[] = { "08", "25", "28", "3D", "40", "42", "53", "55",
+	static const char *const classes[] = { "08", "25", "26", "28", "3D", "40", "42", "53", "55",
 		"57", "58", "XX" };
 
 	if (a->err->class != ERR_GIVEN)
@@ -166,6 +171,23 @@ will_pass(const struct pg_answer *a)
 	return false;
 }
 
+/* A new database has no tables yet: that is no trouble, unless we cannot make them. */
+static void
+is_without_tables(struct db_lane *lane, struct work *w)
+{
+	struct err err = lane->err;
+
+	lane->known = false;
+	if (!lane->unmade) {
+		make_tables(lane);
+		work_again(w);
+		return;
+	}
+	lane->unmade = false;		/* the next time we try again */
+	err_wrap(&err, "celery_taskmeta cannot be made");
+	work_refused(w, &err);
+}
+
 static bool
 is_answered(struct work *w, const struct pg_answer *a)
 {
@@ -174,11 +196,14 @@ is_answered(struct work *w, const struct pg_answer *a)
 
 	lane->under_way--;
 	if (!a->err) {
+		lane->known = true;
 		lane_is_well(&lane->lane);
 		return true;
 	}
-	if (!strcmp(a->sqlstate, "42P01"))	/* no such table: of a new database */
-		make_tables(lane);
+	if (!strcmp(a->sqlstate, "42P01")) {
+		is_without_tables(lane, w);
+		return false;
+	}
 	err = *a->err;
 	err.class = will_pass(a) ? ERR_TEMPFAIL : ERR_GIVEN;
 	work_refused(w, &err);
@@ -368,7 +393,9 @@ begin(struct lane *lane, struct work *w)
 static bool
 is_full(const struct lane *lane)
 {
-	return ((const struct db_lane *)lane)->under_way >= AT_ONCE;
+	const struct db_lane *db = (const struct db_lane *)lane;
+
+	return db->making || db->under_way >= (db->known ? AT_ONCE : 1);
 }
 
 static void

@@ -65,6 +65,8 @@ void work_failed(struct work *);		/* whatever it is: not ok */
 /* The server refuses it: for good if ERR is ERR_GIVEN, else it is begun again,
  * not before a back-off. */
 void work_refused(struct work *, const struct err *);
+/* It begins once more, when it can. */
+void work_again(struct work *);
 /* The connection has gone; the kind says when it is there again. */
 void work_lost(struct work *, const struct err *);
 

@@ -145,6 +145,13 @@ work_failed(struct work *w)
 }
 
 void
+work_again(struct work *w)
+{
+	put_back(w);
+	lane_pump(w->lane);
+}
+
+void
 work_lost(struct work *w, const struct err *err)
 {
 	put_back(w);

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta, timezone
 import celery
 import celery.exceptions
 import pytest
+from celery.backends.database import DatabaseBackend
 from celery.backends.redis import RedisBackend
-from celery.result import AsyncResult, GroupResult, result_from_tuple
+from celery.result import AsyncResult, GroupResult
 
 import probe as probe_base
 from certificates import certificates  # noqa: F401
@@ -84,7 +85,9 @@ def new_probe(tmp_path):
 
 def client(backend, broker="memory://", **conf):
     app = celery.Celery("test", broker=broker, backend=backend, set_as_current=False)
-    app.conf.update(result_extended=False, **conf)
+    app.conf.update(conf)
+    # One for all databases of a process: it has to look again whether there are tables.
+    DatabaseBackend.ResultSession.__defaults__[0].prepared = False
     return app
 
 
@@ -225,6 +228,7 @@ def test_what_was_stored_can_be_asked_for(kept):
 def test_ten_thousand_results_are_asked_for_at_once(kept):
     kept.probe("store_many", "n", 300, 10)
     wait_for(lambda: kept.probe.state()["idle"], 30)
+    assert {e["ok"] for e in kept.probe.seen("stored")} == {True}, kept.probe.log()
     ids = [f"n-{i}" for i in range(300)]
     got = kept.probe.fetched(*ids)
     assert [r["id"] for r in got] == ids and {r["state"] for r in got} == {"SUCCESS"}
@@ -259,8 +263,8 @@ def test_the_document_is_celerys_own(redis, new_probe, stock):
              {"type": "ValueError", "module": "builtins", "message": ["b"]})]:
         redis.cli("flushall")
         probe.stored(id=ours, state=state, **fields, **more)
-        request = celery.app.task.Context(group="g", parent_id="p", children=[
-            AsyncResult("c", app=stock)], id=theirs)
+        request = celery.app.task.Context(group="g", parent_id="p", id=theirs)
+        request._children = [AsyncResult("c", app=stock)]
         stock.backend.store_result(theirs, value, state, traceback=more.get("traceback"),
                                    request=request)
         one = document(redis, f"celery-task-meta-{ours}")
@@ -322,7 +326,8 @@ def test_children_lead_to_the_end_of_a_chain(redis, new_probe, stock):
     first = probe.stored(value=1, children=[
         [[last, None], None], [["gid", None], [[[i, None], None] for i in group]]])
     result = AsyncResult(first, app=stock)
-    assert [type(c) for c in result.children] == [AsyncResult, GroupResult]
+    assert isinstance(result.children[0], AsyncResult)
+    assert isinstance(result.children[1], GroupResult)
     assert result.children[0].get(timeout=10) == 3
     assert result.children[1].get(timeout=10) == [0, 1]
     assert [v for _, v in AsyncResult(first, app=stock).collect(timeout=10)][:2] == [1, 3]
@@ -421,6 +426,7 @@ def test_a_stock_worker_completes_what_we_have_counted(redis, new_probe):
     probe = new_probe(**redis.env)
     probe.open("redis")
     app = client(redis.url)
+    app.set_current()		# where a stock worker looks for the GroupResult
     got = []
 
     @app.task(name="t.body")
@@ -444,7 +450,6 @@ def test_a_kept_group_result_gives_the_results_their_nesting(redis, new_probe):
     header = [["g", None], [leaf[0], [["h", None], [leaf[1], [["k", None], [leaf[2]]], leaf[3]]],
                             leaf[4]]]
     probe("group", {"id": "g", "tuple": json.dumps(header)})
-    assert result_from_tuple(header).as_list() == ["g", ids[0], "h", ids[1], "k", *ids[2:]] or True
     probe("size", "g", 5)
     for i in range(5):
         done = probe.count("g", ids[i], i, index=i)
@@ -658,16 +663,18 @@ def test_redis_that_is_killed_in_the_middle_has_all_results_in_the_end(redis, ne
             probe.next("stored")
             if part in (0, 2):
                 sandbox.kill("redis")
-        sandbox.start("redis")
-        probe("store_many", "k9", 400, 1000)
-        for part in 0, 1, 2, 3, 9:
+                probe("store_many", f"k{part}9", 400, 1000)
+                wait_for(lambda: probe.state()["trouble"])
+                sandbox.start("redis")
+                all_stored(probe, f"k{part}9-", 400)
+        for part in range(4):
             all_stored(probe, f"k{part}-", 400)
     finally:
         sandbox.up("redis")
-    assert int(redis.cli("dbsize")) == 2000
-    assert probe.log().count("cannot be used") == 1 == probe.log().count("is there again")
+    assert int(redis.cli("dbsize")) == 2400
+    assert probe.log().count("cannot be used") == 2 == probe.log().count("is there again")
     assert not [e for e in probe.seen("stored") if not e["ok"]]
-    assert len(probe.seen("stored")) == 2000
+    assert len(probe.seen("stored")) == 2400
 
 
 def test_a_redis_that_is_silent_is_left_and_the_result_stored_later(proxied):
@@ -852,8 +859,8 @@ def test_a_password_is_used_and_a_wrong_one_is_told_without_it(new_probe, tmp_pa
 
 
 def test_a_user_with_rights_of_his_own_logs_in(new_probe, tmp_path):
-    with own_redis(tmp_path, "--port", "PORT", "--user",
-                   "tocsin on >pw ~celery-* &celery-* +@all") as port:
+    with own_redis(tmp_path, "--port", "PORT", "--user", "tocsin", "on", ">pw", "~celery-*",
+                   "&celery-*", "+@all") as port:
         probe = new_probe()
         probe.open(f"redis://tocsin:pw@127.0.0.1:{port}")
         probe.stored(value=1)
