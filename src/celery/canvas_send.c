@@ -264,18 +264,31 @@ get_instant(struct canvas *c, const struct signature_options *o, const char *nam
 	return 0;
 }
 
+static int
+no_signature(struct canvas *c, const char *name)
+{
+	return canvas_error(c, CANVAS_INVALID, "a signature's '%s' is no signature", name);
+}
+
 /* Signatures: an array, or one alone. */
 static int
 get_list(struct canvas *c, const struct signature_options *o, const char *name, struct raw *out)
 {
-	struct raw v = signature_value(o, name);
+	struct raw v = signature_value(o, name), key, member;
+	struct raw_walk walk = raw_walk(v);
 	struct str s = STR_INIT;
 
 	*out = v;
-	if (!v.text || raw_kind(v) == '[')
+	if (!v.text)
 		return 0;
-	if (raw_kind(v) != '{')
-		return canvas_error(c, CANVAS_INVALID, "a signature's '%s' is no signature", name);
+	if (raw_kind(v) == '[') {
+		while (raw_next(&walk, &key, &member))
+			if (!signature_is(member))
+				return no_signature(c, name);
+		return 0;
+	}
+	if (!signature_is(v))
+		return no_signature(c, name);
 	str_putc(&s, '[');
 	str_add(&s, v.text, v.len);
 	str_putc(&s, ']');
@@ -291,9 +304,7 @@ get_chord(struct canvas *c, const struct signature_options *o, struct raw *out)
 	if (found && found->signature)
 		return canvas_text(c, found->signature, out);
 	*out = signature_value(o, "chord");
-	if (out->text && raw_kind(*out) != '{')
-		return canvas_error(c, CANVAS_INVALID, "a signature's 'chord' is no signature");
-	return 0;
+	return out->text && !signature_is(*out) ? no_signature(c, "chord") : 0;
 }
 
 /* --- headers --- */

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "celery/compress.h"
 #include "celery/refusal.h"
+#include "celery/signature.h"
 
 /* All headers of protocol 2, in the order of Celery 5.2.6. */
 static const char *const header_names[] = { "lang", "task", "id", "shadow", "eta", "expires",
@@ -195,14 +196,6 @@ read_headers(struct celery_message *m, json_t *headers, struct refusal *refusal)
 	return 0;
 }
 
-static bool
-is_signature(struct raw v)
-{
-	struct raw task = raw_kind(v) == '{' ? raw_get(v, "task") : (struct raw){ NULL, 0 };
-
-	return raw_kind(task) == '"' && task.len > 2;
-}
-
 static int
 check_signatures(struct raw *v, const char *name, enum celery_reason reason,
     struct refusal *refusal)
@@ -217,7 +210,7 @@ check_signatures(struct raw *v, const char *name, enum celery_reason reason,
 	if (raw_kind(*v) != '[')
 		return refuse(refusal, reason, "'%s' is no array of signatures", name);
 	for (size_t i = 0; raw_next(&walk, &key, &member); i++)
-		if (!is_signature(member))
+		if (!signature_is(member))
 			return refuse(refusal, reason, "%s[%zu] is no signature", name, i);
 	return 0;
 }
@@ -231,7 +224,7 @@ check_values(struct celery_message *m, struct refusal *refusal)
 		return refuse(refusal, REFUSED_KWARGS, "the keyword arguments are no object");
 	if (raw_kind(m->chord) == 'n')
 		m->chord.text = NULL;
-	if (m->chord.text && !is_signature(m->chord))
+	if (m->chord.text && !signature_is(m->chord))
 		return refuse(refusal, REFUSED_CHORD, "'chord' is no signature");
 	return check_signatures(&m->callbacks, "callbacks", REFUSED_CALLBACKS, refusal) ||
 	    check_signatures(&m->errbacks, "errbacks", REFUSED_ERRBACKS, refusal) ||

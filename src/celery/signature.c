@@ -57,6 +57,14 @@ raw_put_string(struct str *s, const char *text)
 	str_putc(s, '"');
 }
 
+bool
+signature_is(struct raw v)
+{
+	struct raw task = raw_kind(v) == '{' ? raw_get(v, "task") : (struct raw){ NULL, 0 };
+
+	return raw_kind(task) == '"' && task.len > 2;
+}
+
 /* --- options --- */
 
 const struct signature_option *

@@ -60,6 +60,9 @@ struct signature {
 	struct signature *body;		/* of a chord */
 };
 
+/* Is it one, by its look: an object that names a task? */
+bool signature_is(struct raw);
+
 /* How much may still be made.  What exceeds it is an error. */
 struct signature_budget {
 	size_t signatures;

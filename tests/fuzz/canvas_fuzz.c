@@ -38,8 +38,7 @@ check_post(const struct canvas_step *step)
 	celery_encode(&step->message, 0, &e);
 	celery_message_init(&again);
 	if (celery_decode(&again, &e, &refusal) && refusal.reason != REFUSED_DEPTH &&
-	    refusal.reason != REFUSED_COUNT && refusal.reason != REFUSED_CALLBACKS &&
-	    refusal.reason != REFUSED_ERRBACKS && refusal.reason != REFUSED_CHORD) {
+	    refusal.reason != REFUSED_COUNT) {
 		fprintf(stderr, "canvas_fuzz: our own message: %s\n%s\n", refusal.err.message,
 		    e.body);
 		abort();

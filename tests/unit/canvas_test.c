@@ -489,6 +489,8 @@ what_is_no_signature_is_an_error(void **state)
 		{ B_WITH("'eta': 'soon'"), "no time" },
 		{ B_WITH("'chord': 7"), "chord" },
 		{ B_WITH("'link': 'x'"), "link" },
+		{ B_WITH("'link': [" A ", {}]"), "link" },
+		{ B_WITH("'chain': [true]"), "chain" },
 		{ CHAIN(A ", " CHAIN("") ", " GROUP(CHAIN("") ", " A)), "empty" },
 	};
 
