@@ -16,9 +16,9 @@ static const struct command {
 	panel_command *run;
 	bool changes;			/* something: it is told of in the log */
 } commands[] = {
-	{ "add_consumer", NULL, panel_add_consumer, true },
 	{ "active", "dump_active", panel_active, false },
 	{ "active_queues", NULL, panel_active_queues, false },
+	{ "add_consumer", NULL, panel_add_consumer, true },
 	{ "autoscale", NULL, panel_autoscale, true },
 	{ "cancel_consumer", NULL, panel_cancel_consumer, true },
 	{ "clock", NULL, panel_clock, false },
@@ -29,14 +29,22 @@ static const struct command {
 	{ "heartbeat", NULL, panel_heartbeat, false },
 	{ "memsample", NULL, panel_memsample, false },
 	{ "ping", NULL, panel_ping, false },
+	{ "pool_grow", NULL, panel_pool_grow, true },
 	{ "pool_restart", NULL, panel_pool_restart, true },
+	{ "pool_shrink", NULL, panel_pool_shrink, true },
 	{ "query_task", NULL, panel_query_task, false },
+	{ "rate_limit", NULL, panel_rate_limit, true },
 	{ "registered", "dump_tasks", panel_registered, false },
 	{ "report", NULL, panel_report, false },
 	{ "reserved", "dump_reserved", panel_reserved, false },
+	{ "revoke", NULL, panel_revoke, true },
+	{ "revoke_by_stamped_headers", NULL, panel_revoke_by_stamped_headers, true },
+	{ "revoked", "dump_revoked", panel_revoked, false },
 	{ "scheduled", "dump_schedule", panel_scheduled, false },
 	{ "shutdown", NULL, panel_shutdown, true },
 	{ "stats", NULL, panel_stats, false },
+	{ "terminate", NULL, panel_terminate, true },
+	{ "time_limit", NULL, panel_time_limit, true },
 };
 
 void
@@ -93,20 +101,6 @@ asked(void *arg, const struct celery_control *request, struct str *answer)
 	return c->run(arg, request->arguments, answer);
 }
 
-static void
-say_revoked(void *arg, struct str *s)
-{
-	(void)arg;
-	str_puts(s, "{}");
-}
-
-static void
-revoked(void *arg, const char *id)
-{
-	(void)arg;
-	(void)id;
-}
-
 struct panel *
 panel_new(const struct panel_settings *set, struct err *err)
 {
@@ -115,7 +109,7 @@ panel_new(const struct panel_settings *set, struct err *err)
 	struct panel *p;
 	struct remote_settings remote = { .node = node, .listens = w->conf->remote_control,
 		.events = w->conf->enable_events, .load = panel_load, .asked = asked,
-		.say_revoked = say_revoked, .revoked = revoked };
+		.say_revoked = panel_say_revoked, .revoked = panel_hear_revoked };
 
 	if (!node)
 		return NULL;
@@ -129,6 +123,7 @@ panel_new(const struct panel_settings *set, struct err *err)
 	remote.arg = p;
 	p->remote = remote_new(w->set.transport, &remote);
 	w->panel = p;
+	requests_listen(w->requests, panel_told, p);
 	return p;
 }
 
@@ -138,6 +133,8 @@ panel_free(struct panel *p)
 	if (!p)
 		return;
 	p->worker->panel = NULL;
+	requests_listen(p->worker->requests, NULL, NULL);
+	json_decref(p->revoked_stamps);
 	remote_free(p->remote);
 	free(p->node);
 	free(p);

@@ -1,4 +1,5 @@
 /* panel_command.c - what a worker is told to do. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/json.h"
@@ -6,6 +7,8 @@
 #include "engine/panel_inner.h"
 #include "io/loop.h"
 #include "wire/amqp.h"
+
+enum { CONCURRENCY_MOST = 1000 };
 
 bool
 panel_ping(struct panel *p, const json_t *arguments, struct str *answer)
@@ -100,6 +103,51 @@ panel_cancel_consumer(struct panel *p, const json_t *arguments, struct str *answ
 	transport_amqp_cancel_consumer(p->worker->set.transport, queue);
 	celery_control_ok(answer, "no longer consuming from %s", queue);
 	return true;
+}
+
+/* BY hands more, or fewer. */
+static void
+grow(struct panel *p, int64_t by, const char *ok, struct str *answer)
+{
+	struct worker *w = p->worker;
+	int64_t n = worker_concurrency(w) + by;
+
+	if (n < 1 || n > CONCURRENCY_MOST) {
+		celery_control_raised(answer, "ValueError",
+		    "a worker runs 1 to %d tasks at once, this one %" PRId64, CONCURRENCY_MOST,
+		    worker_concurrency(w));
+		return;
+	}
+	worker_grow(w, by);
+	transport_amqp_prefetch(w->set.transport, worker_prefetch(w->conf, worker_concurrency(w)));
+	celery_control_ok(answer, "%s", ok);
+}
+
+static bool
+change_pool(struct panel *p, const json_t *arguments, int sign, const char *ok,
+    struct str *answer)
+{
+	double n = 1;
+
+	if (json_object_get(arguments, "n") && !celery_control_number(arguments, "n", &n))
+		celery_control_raised(answer, "TypeError", "n is no number");
+	else if (n < -CONCURRENCY_MOST || n > CONCURRENCY_MOST)
+		celery_control_raised(answer, "ValueError", "n is too large");
+	else
+		grow(p, sign * (int64_t)n, ok, answer);
+	return true;
+}
+
+bool
+panel_pool_grow(struct panel *p, const json_t *arguments, struct str *answer)
+{
+	return change_pool(p, arguments, 1, "pool will grow", answer);
+}
+
+bool
+panel_pool_shrink(struct panel *p, const json_t *arguments, struct str *answer)
+{
+	return change_pool(p, arguments, -1, "pool will shrink", answer);
 }
 
 /* It is not answered: neither does Celery's worker. */

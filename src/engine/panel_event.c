@@ -130,7 +130,7 @@ panel_job_ended(struct worker *w, const struct flight *f)
 		tell_end(p, panel_job_id(p, f->job.key, id), f->outcome.value,
 		    f->outcome.state == JOB_DONE ? NULL :
 		    f->outcome.error ? f->outcome.error : "",
-		    (double)(clock_now() - f->started_at) / SECOND);
+		    f->started_at ? (double)(clock_now() - f->started_at) / SECOND : 0);
 }
 
 /* --- deliveries --- */

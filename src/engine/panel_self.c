@@ -186,7 +186,7 @@ add_pool(struct str *s, const struct panel *p)
 {
 	str_puts(s, ", \"pool\": ");
 	panel_add(s, json_pack("{s:I, s:[i], s:s, s:b, s:[f, f], s:{}}",
-	    "max-concurrency", (json_int_t)p->conf->concurrency, "processes", (int)getpid(),
+	    "max-concurrency", (json_int_t)worker_concurrency(p->worker), "processes", (int)getpid(),
 	    "max-tasks-per-child", "N/A", "put-guarded-by-semaphore", false,
 	    "timeouts", 0.0, 0.0, "writes"));
 }

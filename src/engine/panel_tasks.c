@@ -12,8 +12,12 @@
 #include "base/json.h"
 #include "celery/repr.h"
 #include "engine/panel_inner.h"
+#include "wire/letter.h"
 
-enum { SHOWN_MOST = 1000 };		/* tasks in one answer */
+enum {
+	SHOWN_MOST = 1000,		/* tasks in one answer */
+	VALUE_MOST = 64 * 1024,		/* bytes of arguments; more are shown as a text */
+};
 
 /* Of a task, as `inspect' shows it. */
 struct info {
@@ -31,7 +35,8 @@ struct listing {
 	struct panel *panel;
 	struct str *out;
 	bool safe;
-	const char *const *ids;		/* NULL: all; else {id: [state, info]} of these */
+	const json_t *ids;		/* NULL: all; else {id: [state, info]} of these keys */
+	enum request_state state;	/* of requests */
 	size_t n;
 };
 
@@ -49,7 +54,7 @@ add_value(struct str *s, struct raw v, const char *repr, bool as_tuple, bool saf
 {
 	struct str shown = STR_INIT;
 
-	if (!safe) {
+	if (!safe && v.len <= VALUE_MOST) {
 		str_add(s, v.text, v.len);
 		return;
 	}
@@ -96,12 +101,7 @@ add_info(const struct listing *l, const struct info *i)
 static bool
 is_wanted(const struct listing *l, const char *id)
 {
-	if (!l->ids)
-		return true;
-	for (size_t i = 0; l->ids[i]; i++)
-		if (!strcmp(l->ids[i], id))
-			return true;
-	return false;
+	return !l->ids || json_object_get(l->ids, id);
 }
 
 static void
@@ -175,10 +175,43 @@ list_slips(struct listing *l, const struct slip *slips, size_t n)
 		    slips[i].from->queue, INSTANT_NEVER);
 }
 
+/* --- those of clients --- */
+
+static struct info
+info_of(const struct request_view *view)
+{
+	const struct celery_message *m = &view->letter->message;
+
+	return (struct info){ .id = m->id, .name = m->shadow ? m->shadow : m->task,
+		.type = m->task, .args = m->args, .kwargs = m->kwargs,
+		.argsrepr = m->argsrepr, .kwargsrepr = m->kwargsrepr,
+		.started_at = view->started_at, .acknowledged = view->acknowledged,
+		.redelivered = view->letter->redelivered, .exchange = view->letter->exchange,
+		.routing_key = view->letter->routing_key, .priority = m->priority };
+}
+
+static void
+list_request(void *arg, const struct request_view *view)
+{
+	struct listing *l = arg;
+	struct info info = info_of(view);
+
+	if (view->state == l->state)
+		list(l, view->state == REQUEST_ACTIVE ? "active" : "reserved", &info);
+}
+
+static void
+list_requests(struct listing *l, enum request_state state)
+{
+	l->state = state;
+	requests_each(l->panel->worker->requests, list_request, l);
+}
+
 static void
 list_active(struct listing *l)
 {
 	list_flights(l, "active", &l->panel->worker->running);
+	list_requests(l, REQUEST_ACTIVE);
 }
 
 static void
@@ -186,6 +219,7 @@ list_reserved(struct listing *l)
 {
 	const struct worker *w = l->panel->worker;
 
+	list_requests(l, REQUEST_RESERVED);
 	list_flights(l, "reserved", &w->claimed);
 	list_flights(l, "reserved", &w->alone);
 	list_slips(l, w->claiming.at, w->claiming.n);
@@ -219,20 +253,43 @@ panel_reserved(struct panel *p, const json_t *arguments, struct str *answer)
 	return true;
 }
 
+static void
+list_scheduled(void *arg, const struct request_view *view)
+{
+	struct listing *l = arg;
+	struct info info = info_of(view);
+	char text[INSTANT_TEXT];
+
+	if (view->state != REQUEST_SCHEDULED || l->n++ >= SHOWN_MOST)
+		return;
+	panel_comma(l->out);
+	str_printf(l->out, "{\"eta\": \"%s+00:00\", \"priority\": 6, \"request\": ",
+	    celery_result_time(view->eta, text));
+	add_info(l, &info);
+	str_putc(l->out, '}');
+}
+
 bool
 panel_scheduled(struct panel *p, const json_t *arguments, struct str *answer)
 {
-	(void)p;
+	struct listing l = { .panel = p, .out = answer };
+
 	(void)arguments;
-	str_puts(answer, "[]");
+	str_putc(answer, '[');
+	requests_each(p->worker->requests, list_scheduled, &l);
+	str_putc(answer, ']');
 	return true;
 }
 
 bool
 panel_query_task(struct panel *p, const json_t *arguments, struct str *answer)
 {
-	const char **ids = celery_control_texts(arguments, "ids");
+	const char **texts = celery_control_texts(arguments, "ids");
+	json_t *ids = json_object();
 	struct listing l = { .panel = p, .out = answer, .ids = ids };
+
+	for (size_t i = 0; texts[i]; i++)
+		json_object_set_new(ids, texts[i], json_true());
 
 	if (!json_object_get(arguments, "ids"))
 		panel_missing(answer, "query_task", "ids");
@@ -242,8 +299,29 @@ panel_query_task(struct panel *p, const json_t *arguments, struct str *answer)
 		list_reserved(&l);
 		str_putc(answer, '}');
 	}
-	free(ids);
+	json_decref(ids);
+	free(texts);
 	return true;
+}
+
+/* --- all tasks that are done here --- */
+
+/* Their names, as `registered' shows them. */
+struct roll {
+	VEC(char *) lines;
+	bool builtins, rates;
+};
+
+static void
+enrol(void *arg, const char *name, bool builtin, const char *rate, int64_t total)
+{
+	struct roll *roll = arg;
+
+	(void)total;
+	if (builtin && !roll->builtins && !strncmp(name, "celery.", 7))
+		return;
+	vec_push(&roll->lines, rate && roll->rates ? xasprintf("%s [rate_limit=%s]", name, rate) :
+	    xstrdup(name));
 }
 
 static int
@@ -252,23 +330,52 @@ by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* What is asked for of each task; of Celery's three things we have the rate. */
+static bool
+wants_rates(const json_t *arguments)
+{
+	const char **items = celery_control_texts(arguments, "taskinfoitems");
+	bool wants = !items[0];
+
+	for (size_t i = 0; items[i]; i++)
+		wants |= !strcmp(items[i], "rate_limit");
+	free(items);
+	return wants;
+}
+
 bool
 panel_registered(struct panel *p, const json_t *arguments, struct str *answer)
 {
-	const char *names[TASK_CYCLE];
+	struct roll roll = { .builtins = celery_control_truth(arguments, "builtins"),
+		.rates = wants_rates(arguments) };
 
-	(void)p;
-	(void)arguments;
 	for (int i = 0; i < TASK_CYCLE; i++)
-		names[i] = celery_task_name((enum celery_task)i);
-	qsort(names, TASK_CYCLE, sizeof *names, by_name);
+		enrol(&roll, celery_task_name((enum celery_task)i), false, NULL, 0);
+	requests_each_task(p->worker->requests, enrol, &roll);
+	qsort(roll.lines.at, roll.lines.n, sizeof *roll.lines.at, by_name);
 	str_putc(answer, '[');
-	for (int i = 0; i < TASK_CYCLE; i++) {
+	for (size_t i = 0; i < roll.lines.n; i++) {
 		panel_comma(answer);
-		add_text(answer, "", names[i]);
+		add_text(answer, "", roll.lines.at[i]);
+		free(roll.lines.at[i]);
 	}
 	str_putc(answer, ']');
+	vec_done(&roll.lines);
 	return true;
+}
+
+static void
+add_total(void *arg, const char *name, bool builtin, const char *rate, int64_t total)
+{
+	struct str *s = arg;
+
+	(void)builtin;
+	(void)rate;
+	if (!total)
+		return;
+	panel_comma(s);
+	add_text(s, "", name);
+	str_printf(s, ": %" PRId64, total);
 }
 
 void
@@ -276,12 +383,24 @@ panel_add_totals(const struct panel *p, struct str *s)
 {
 	str_putc(s, '{');
 	for (int i = 0; i < TASK_CYCLE; i++)
-		if (p->total[i]) {
-			panel_comma(s);
-			add_text(s, "", celery_task_name((enum celery_task)i));
-			str_printf(s, ": %" PRId64, p->total[i]);
-		}
+		add_total(s, celery_task_name((enum celery_task)i), false, NULL, p->total[i]);
+	requests_each_task(p->worker->requests, add_total, s);
 	str_putc(s, '}');
+}
+
+static void
+sum_up(void *arg, const char *name, bool builtin, const char *rate, int64_t total)
+{
+	(void)name;
+	(void)builtin;
+	(void)rate;
+	*(int64_t *)arg += total;
+}
+
+static void
+count_active(void *arg, const struct request_view *view)
+{
+	*(int64_t *)arg += view->state == REQUEST_ACTIVE;
 }
 
 void
@@ -290,6 +409,8 @@ panel_load(void *arg, struct celery_load *load)
 	const struct panel *p = arg;
 
 	load->active = (int64_t)p->worker->running.n;
+	requests_each(p->worker->requests, count_active, &load->active);
 	for (int i = 0; i < TASK_CYCLE; i++)
 		load->processed += p->total[i];
+	requests_each_task(p->worker->requests, sum_up, &load->processed);
 }

@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "engine/panel.h"
 #include "engine/request_inner.h"
 #include "engine/worker.h"
 #include "io/loop.h"
@@ -220,11 +221,15 @@ begin(struct request *r)
 	request_begin(r);
 }
 
+/* Not before it is known what is revoked. */
 static void
 begin_ready(struct requests *all)
 {
 	size_t hands = worker_free_hands(all->worker), kept = 0, n = all->reserved.n;
 	span soonest = 0;
+
+	if (!panel_has_mingled(all->worker->panel))
+		return;
 
 	for (size_t i = 0; i < n; i++) {
 		struct request *r = all->reserved.at[i];

@@ -40,20 +40,11 @@ struct daemon {
 	bool failed;
 };
 
-/* Enough for full batches and for all hands, little enough that slow variables
- * do not wait here while another worker is idle. */
-static uint16_t
-prefetch(const struct conf *conf)
-{
-	if (conf->prefetch)
-		return (uint16_t)conf->prefetch;
-	return (uint16_t)(2 * conf->concurrency < 32 ? 32 : 2 * conf->concurrency);
-}
-
 static void
 take_changes(struct daemon *d)
 {
-	transport_amqp_prefetch(d->transport, prefetch(d->set->conf));
+	transport_amqp_prefetch(d->transport, worker_prefetch(d->set->conf,
+	    worker_concurrency(d->worker)));
 	worker_take_changes(d->worker);
 	loop_nudge(d->loop);
 }
@@ -122,7 +113,7 @@ begin(struct daemon *d, const struct uuid *installation)
 		.has_broker = true, .installation = *installation };
 	struct amqp_wire wire = { .installation = *installation, .name = "tocsin worker",
 		.queues = d->set->queues, .n_queues = d->set->n_queues,
-		.prefetch = prefetch(conf), .registered = is_registered, .arg = d };
+		.prefetch = worker_prefetch(conf, conf->concurrency), .registered = is_registered, .arg = d };
 	struct panel_settings panel = { .installation = installation,
 		.process = d->set->process, .shutdown = stopped_from_afar, .arg = d };
 	struct err err;

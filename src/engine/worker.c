@@ -161,6 +161,18 @@ worker_concurrency(const struct worker *w)
 	return n > 1 ? n : 1;
 }
 
+/* Enough for full batches and for all hands, little enough that slow variables
+ * do not wait here while another worker is idle. */
+uint16_t
+worker_prefetch(const struct conf *conf, int64_t concurrency)
+{
+	int64_t n = 2 * concurrency;
+
+	if (conf->prefetch)
+		return (uint16_t)conf->prefetch;
+	return (uint16_t)(n < 32 ? 32 : n);
+}
+
 void
 worker_grow(struct worker *w, int64_t by)
 {

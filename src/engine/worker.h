@@ -146,6 +146,8 @@ bool worker_is_outdated(struct worker *, const struct pg_answer *answer);
 /* How much may be measured at once: concurrency, and what was grown; at least 1. */
 int64_t worker_concurrency(const struct worker *);
 void worker_grow(struct worker *, int64_t by);	/* BY may be negative */
+/* How many unacknowledged messages it wants of each queue with so many hands. */
+uint16_t worker_prefetch(const struct conf *, int64_t concurrency);
 /* How much more may begin now, variables or clients' tasks. */
 size_t worker_free_hands(const struct worker *);
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import uuid
@@ -206,7 +207,7 @@ def test_answers_have_the_shape_of_a_stock_workers(node, stock, app):
             ("ping", {}), ("active", {}), ("dump_active", {"safe": True}), ("reserved", {}),
             ("dump_reserved", {}), ("scheduled", {}), ("dump_schedule", {}), ("active_queues", {}),
             ("stats", {}), ("report", {}), ("clock", {}), ("registered", {}),
-            ("dump_tasks", {"builtins": True}), ("query_task", {"ids": ["x"]}),
+            ("dump_tasks", {"builtins": True}), ("query_task", {"ids": ["x"]}), ("revoked", {}),
             ("heartbeat", {}), ("election", {"id": "e", "topic": "nothing"}),
             ("nonesuch", {}), ("pool_restart", {}), ("autoscale", {"max": 3, "min": 1}),
             ("enable_events", {}), ("enable_events", {}), ("disable_events", {}),
@@ -487,6 +488,179 @@ def test_who_takes_no_orders_is_only_heard(cycles, node, app, events):
 def test_a_name_that_is_none_is_refused(cycles, broker, name):
     ended = cycles.tocsin("worker", env={"TOCSIN_NODE_NAME": name}, status=78)
     assert "node_name" in ended.stderr
+
+
+# Tasks of clients
+
+
+TASKS = """
+    [tasks."t.add"]
+    sql = "select :x::int + :y::int"
+    args = ["x", "y"]
+    [tasks."t.sleep"]
+    sql = "select 'slept'::text from pg_sleep(:seconds)"
+    args = ["seconds"]
+    [tasks."t.limited"]
+    sql = "select 1"
+    rate_limit = "10/m"
+    [tasks."t.fail"]
+    sql = "select 1/0"
+    """
+
+
+@pytest.fixture
+def tasks(node, redis, app, tmp_path):
+    """tasks(...) starts a worker that does TASKS, with results in Redis."""
+    path = tmp_path / "tocsin.toml"
+    path.write_text(textwrap.dedent(TASKS))
+    app.conf.result_backend = redis.url
+
+    def start(*args, env=None):
+        return node("--config", path, *args, env={"TOCSIN_RESULT_BACKEND": redis.url,
+                                                  **(env or {})})
+    return start
+
+
+def send(app, name, *args, **options):
+    return app.send_task(name, args, queue="tocsin", **options)
+
+
+def test_tasks_of_clients_are_seen_where_they_are(tasks, stock, app):
+    worker, other = tasks("-c", 1), stock()
+    running = send(app, "t.sleep", 30)
+    wait_for(lambda: ask(app, worker, "active"))
+    waiting = send(app, "t.add", 1, 2, shadow="sum")
+    later = send(app, "t.add", 3, 4, countdown=3600)
+    wait_for(lambda: ask(app, worker, "reserved") and ask(app, worker, "scheduled"))
+    info, = ask(app, worker, "active")
+    assert info["id"] == running.id and info["name"] == info["type"] == "t.sleep"
+    assert info["args"] == [30] and info["kwargs"] == {} and info["hostname"] == worker.node
+    assert info["delivery_info"] == {"exchange": "", "routing_key": "tocsin", "priority": 0,
+                                     "redelivered": False}
+    assert abs(info["time_start"] - time.time()) < 60
+    assert ask(app, worker, "active", safe=True)[0]["args"] == "(30,)"
+    reserved, = ask(app, worker, "reserved")
+    assert reserved["name"] == "sum" and reserved["type"] == "t.add"
+    assert reserved["args"] == [1, 2] and reserved["time_start"] is None
+    scheduled, = ask(app, worker, "scheduled")
+    assert scheduled["request"]["id"] == later.id and scheduled["priority"] == 6
+    assert re.fullmatch(r"....-..-..T..:..:..\.\d{6}\+00:00", scheduled["eta"])
+    found = ask(app, worker, "query_task", ids=[running.id, waiting.id, later.id, "x"])
+    assert {id: state for id, (state, _) in found.items()} == {
+        running.id: "active", waiting.id: "reserved"}
+    app.send_task("stock.add", (1, 2), queue="celery", countdown=3600)
+    theirs = wait_for(lambda: app.control.inspect([other.node], timeout=2).scheduled()[other.node])
+    same_shape([scheduled], theirs)
+    app.control.terminate(running.id)
+    assert waiting.get(timeout=20) == 3
+    wait_for(lambda: running.state == "REVOKED")
+    registered = ask(app, worker, "registered")
+    assert "t.add" in registered and "t.limited [rate_limit=10/m]" in registered
+    assert registered == sorted(registered) and not any(n.startswith("celery.") for n in registered)
+    assert "celery.map" in ask(app, worker, "registered", builtins=True)
+    assert "t.limited" in ask(app, worker, "registered", taskinfoitems=["exchange"])
+    assert ask(app, worker, "stats")["total"] == {"t.sleep": 1, "t.add": 1}
+
+
+def test_tasks_of_clients_are_told_of(tasks, app, events):
+    worker = tasks("-c", 1, env={"TOCSIN_ENABLE_EVENTS": "true"})
+
+    def told(result):
+        return [e for e in events.of(worker) if e.get("uuid") == result.id]
+    good, bad, stopped = send(app, "t.add", 1, 2), send(app, "t.fail"), send(app, "t.sleep", 60)
+    wait_for(lambda: [e["type"] for e in told(stopped)] == ["task-received", "task-started"])
+    dropped = send(app, "t.add", 3, 4)
+    wait_for(lambda: told(dropped))
+    app.control.revoke(dropped.id)
+    app.control.revoke(stopped.id, terminate=True, signal="SIGINT")
+    wait_for(lambda: told(dropped)[-1]["type"] == "task-revoked")
+    received, started, succeeded = told(good)
+    assert received["name"] == "t.add" and received["args"] == "(1, 2)"
+    assert received["kwargs"] == "{}" and received["root_id"] == good.id
+    assert received["parent_id"] is received["eta"] is received["expires"] is None
+    assert succeeded["type"] == "task-succeeded" and succeeded["result"] == "3"
+    assert 0 <= succeeded["runtime"] < 60
+    failed = told(bad)[-1]
+    assert failed["type"] == "task-failed"
+    assert failed["exception"].startswith("RuntimeError('division by zero")
+    end = told(stopped)[-1]
+    assert end["type"] == "task-revoked"
+    assert (end["terminated"], end["signum"], end["expired"]) == (True, signal.SIGINT, False)
+    end = told(dropped)[-1]
+    assert (end["terminated"], end["signum"], end["expired"]) == (False, None, False)
+    expired = send(app, "t.add", 1, 2, expires=-10)
+    wait_for(lambda: told(expired) and told(expired)[-1]["expired"])
+
+
+def test_what_is_revoked_is_known_to_whoever_comes_later(tasks, stock, app):
+    one = tasks()
+    ids = [f"id-{i}" for i in range(3)]
+    assert ask(app, one, "revoke", task_id=ids[0]) == {"ok": "tasks id-0 flagged as revoked"}
+    other = stock()
+    assert "sync with 1 nodes" in other.text
+    theirs = app.control.inspect([other.node], timeout=2)
+    wait_for(lambda: theirs.revoked()[other.node] == ids[:1])
+    one.stop()
+    app.control.revoke(ids[1])
+    two = tasks()
+    wait_for(lambda: set(ids[:2]) <= set(ask(app, two, "revoked")))
+    late = send(app, "t.add", 1, 2, task_id=ids[1])
+    wait_for(lambda: late.state == "REVOKED")
+
+
+def test_tasks_are_revoked_and_terminated_by_id_and_by_stamp(tasks, app):
+    worker = tasks("-c", 1)
+    running = send(app, "t.sleep", 60)
+    wait_for(lambda: ask(app, worker, "active"))
+    stamped = send(app, "t.add", 1, 2, headers={"stamped_headers": ["order"],
+                                                "stamps": {"order": ["7", "8"]}})
+    other = send(app, "t.add", 2, 2, headers={"stamped_headers": ["order"],
+                                              "stamps": {"order": "9"}})
+    wait_for(lambda: len(ask(app, worker, "reserved")) == 2)
+    assert "flagged as revoked" in ask(app, worker, "revoke_by_stamped_headers",
+                                       headers={"order": ["8"]})["ok"]
+    assert ask(app, worker, "terminate", task_id=["none"], signal="KILL") == {
+        "ok": "terminate: tasks unknown"}
+    assert "error" in ask(app, worker, "terminate", task_id=running.id, signal="NONESUCH")
+    assert ask(app, worker, "terminate", task_id=running.id, signal="TERM") == {
+        "ok": f"terminate: {running.id}"}
+    wait_for(lambda: running.state == stamped.state == "REVOKED")
+    assert other.get(timeout=20) == 4
+    late = send(app, "t.add", 1, 2, headers={"stamped_headers": ["order"],
+                                             "stamps": {"order": "8"}})
+    wait_for(lambda: late.state == "REVOKED")
+
+
+def test_limits_and_hands_are_changed_from_afar(tasks, app):
+    worker = tasks("-c", 1)
+    assert ask(app, worker, "rate_limit", task_name="t.add", rate_limit="5/s") == {
+        "ok": "new rate limit set successfully"}
+    assert "t.add [rate_limit=5/s]" in ask(app, worker, "registered")
+    assert ask(app, worker, "rate_limit", task_name="t.add", rate_limit=None) == {
+        "ok": "rate limit disabled successfully"}
+    assert "t.add" in ask(app, worker, "registered")
+    assert ask(app, worker, "rate_limit", task_name="none", rate_limit="5/s") == {
+        "error": "unknown task"}
+    assert ask(app, worker, "rate_limit", task_name="t.add", rate_limit="fast")["error"].startswith(
+        "Invalid rate limit string: ")
+    assert ask(app, worker, "time_limit", task_name="none", soft=1, hard=2) == {
+        "error": "unknown task"}
+    assert ask(app, worker, "time_limit", task_name="t.sleep", soft=None, hard=0.3) == {
+        "ok": "time limits set successfully"}
+    late = send(app, "t.sleep", 60)
+    wait_for(lambda: late.state == "FAILURE")
+    assert "TimeLimitExceeded" in repr(late.result)
+    ask(app, worker, "time_limit", task_name="t.sleep", soft=None, hard=None)
+    assert ask(app, worker, "pool_grow", n=40) == {"ok": "pool will grow"}
+    stats = ask(app, worker, "stats")
+    assert stats["pool"]["max-concurrency"] == 41 and stats["prefetch_count"] == 82
+    running = [send(app, "t.sleep", 60) for _ in range(3)]
+    wait_for(lambda: len(ask(app, worker, "active")) == 3)
+    assert "error" in ask(app, worker, "pool_shrink", n=41)
+    assert ask(app, worker, "pool_shrink", n=40) == {"ok": "pool will shrink"}
+    assert ask(app, worker, "stats")["pool"]["max-concurrency"] == 1
+    app.control.terminate([r.id for r in running])
+    wait_for(lambda: not ask(app, worker, "active"))
 
 
 # What may go wrong
