@@ -1,5 +1,9 @@
 /* settle.c - the statements of a round: what jobs have come to, written down.
  *
+ * Each job is found by its whole key, and the statements say so in a way that
+ * leaves no other plan: whatever is known of the table, which has been empty
+ * until the first cycle, a job must not cost what its run is large.
+ *
  * Locks are taken in one order: the runs, then the standing rows by kind and
  * id, then the jobs; settlings of one run so come one after the other.  Claims,
  * renewals and the sweep lock jobs alone, in the order of their keys, and never
@@ -72,9 +76,10 @@ static const char store_outcomes[] =
     "  truth = case when o.state = 'done' then o.truth"
     "   when o.reason = 'expired' then null else j.truth end,"
     "  computed_at = case when o.state = 'done' then now() else j.computed_at end,"
-    "  as_of = case when j.kind = 'variable' and o.state = 'done' then r.as_of else j.as_of end,"
+    "  as_of = case when j.kind = 'variable' and o.state = 'done' then"
+    "   (select r.as_of from tocsin.run r where r.id = o.run_id) else j.as_of end,"
     "  stale = j.stale and o.state <> 'done'"
-    " from o join tocsin.run r on r.id = o.run_id where j.run_id = o.run_id and j.id = o.id"
+    " from o where j.run_id = o.run_id and j.id = o.id"
     "  and (j.state = 'running' and j.fence = o.fence"
     "   or j.state = 'waiting' and o.fence = -1)"
     /* What comes from outside decides nothing but what was asked outside. */
@@ -114,8 +119,8 @@ static const char store_outcomes[] =
 static const char read_candidates[] =
     "select j.run_id, j.id, j.kind, j.name, j.version, j.unsettled, j.succeeded,"
     " case when j.kind = 'evidence' then (select string_agg(format('%s (as of %s)', u.name,"
-    "  to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')), ', ' order by u.id) from tocsin.job u where u.run_id = j.run_id"
-    "  and u.id = any (j.upstream) and u.stale) end "
+    "  to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')), ', ' order by u.id)"
+    "  from " EACH_JOB("u", "j.run_id", "j.upstream") " where u.stale) end "
     DOWNSTREAM
     " where j.state = 'waiting' and (j.unsettled = 0 or j.kind = 'event' and j.succeeded)"
     " order by 1, 2";

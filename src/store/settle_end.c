@@ -50,10 +50,10 @@ static const char make_signals[] =
     "       else to_jsonb('(larger than 8 KiB)'::text) end,"
     "      'computed_at', w.computed_at, 'stale', w.stale, 'age',"
     "      extract(epoch from now() - w.computed_at)) order by w.id)"
-    "     from tocsin.job w where w.run_id = u.run_id and w.id = any (u.upstream)), '[]'))"
+    "     from " EACH_JOB("w", "u.run_id", "u.upstream") "), '[]'))"
     "    order by u.id)"
-    "   from tocsin.job u join tocsin.version uv on uv.id = u.version"
-    "   where u.run_id = j.run_id and u.id = any (j.upstream)), '[]'))"
+    "   from " EACH_JOB("u", "j.run_id", "j.upstream")
+    "   join tocsin.version uv on uv.id = u.version), '[]'))"
     " from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[])"
     "  m (run_id, id, action, hold)"
     " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
