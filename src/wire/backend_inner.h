@@ -83,7 +83,7 @@ struct lane {
 	struct loop *loop;
 	struct work *first, *last;	/* all that is not done */
 	struct work *next;		/* none before it waits to begin */
-	size_t n, bytes;
+	size_t n, bytes, begun;		/* works; their bytes; those of the ones under way */
 	VEC(struct work *) ended;	/* to be told of in the next turn */
 	struct timer *soon, *pause;
 	bool paused, beginning;

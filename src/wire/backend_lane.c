@@ -12,6 +12,7 @@
 
 #define BACK_OFF (SECOND / 4)
 #define BACK_OFF_MOST (30 * SECOND)
+#define BEGUN_MOST ((size_t)4 << 20)	/* bytes under way; one work may be more */
 
 struct work *
 work_new(enum work_kind kind, const char *id)
@@ -74,6 +75,8 @@ take_out(struct work *w)
 		lane->last = w->before;
 	lane->n--;
 	lane->bytes -= w->bytes;
+	if (w->begun)
+		lane->begun -= w->bytes;
 	if (lane->n < BACKEND_WAITING_MAX / 2 && lane->bytes < BACKEND_BYTES_MAX / 2)
 		lane->told_full = false;
 }
@@ -82,6 +85,8 @@ take_out(struct work *w)
 static void
 put_back(struct work *w)
 {
+	if (w->begun)
+		w->lane->begun -= w->bytes;
 	w->begun = false;
 	w->tries++;
 	w->lane->next = w->lane->first;
@@ -206,13 +211,15 @@ lane_pump(struct lane *lane)
 {
 	if (lane->beginning)
 		return;
-	while (lane->next && !lane->paused && !lane->kind->is_full(lane)) {
+	while (lane->next && !lane->paused && lane->begun < BEGUN_MOST &&
+	    !lane->kind->is_full(lane)) {
 		struct work *w = lane->next;
 
 		lane->next = w->after;
 		if (w->begun)
 			continue;
 		w->begun = true;
+		lane->begun += w->bytes;
 		lane->beginning = true;
 		lane->kind->begin(lane, w);
 		lane->beginning = false;

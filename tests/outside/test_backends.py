@@ -950,3 +950,17 @@ def test_look_tells_what_is_there(redis, db, new_probe, sandbox):
     assert looked(new_probe())["text"].startswith("none")
     gone = looked(new_probe(TOCSIN_RESULT_BACKEND="redis://127.0.0.1:1/0"))
     assert not gone["ok"] and gone["class"] == 75 and "refused" in gone["text"]
+
+
+def test_doctor_tells_whether_the_backend_can_be_used(tocsin, db, broker, redis):
+    tocsin("init")
+    found = tocsin("doctor", "--json").json()
+    assert not [f for f in found if f["about"] == "results"]
+    found = tocsin("doctor", "--json", env={"TOCSIN_RESULT_BACKEND": "redis"}).json()
+    result, = (f for f in found if f["about"] == "results")
+    assert result["level"] == "ok" and result["finding"].startswith("Redis 7")
+    gone = tocsin("doctor", "--json", status=75,
+                  env={"TOCSIN_RESULT_BACKEND": "redis://:pa55word@127.0.0.1:1/0"})
+    result, = (f for f in gone.json() if f["about"] == "results")
+    assert result["level"] == "FAILED" and "refused" in result["finding"]
+    assert "pa55word" not in gone.stdout + gone.stderr
