@@ -1,11 +1,13 @@
 /* status.c - cycles, jobs, what failed and why. */
 #include "cli/cmd.h"
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "cli/health.h"
 #include "cli/number.h"
 #include "cli/print.h"
@@ -172,6 +174,7 @@ print_running(const json_t *jobs)
 	struct table *t;
 	size_t i;
 	json_t *j;
+	char *who;
 
 	if (!json_array_size(jobs))
 		return;
@@ -180,7 +183,10 @@ print_running(const json_t *jobs)
 		table_cell(t, TERM_YELLOW, member_text(j, "name"));
 		table_cell(t, TERM_PLAIN, member_time(j, "started_at"));
 		table_cell(t, TERM_PLAIN, member_text(j, "attempts"));
-		table_cell(t, TERM_PLAIN, member_text(j, "worker"));
+		who = member_null(j, "asked") ? xstrdup(member_text(j, "worker")) :
+		    xasprintf("Celery: %s", member_text(j, "asked"));
+		table_cell(t, TERM_PLAIN, who);
+		free(who);
 	}
 	putchar('\n');
 	table_print(t, stdout);

@@ -26,7 +26,7 @@ static const char claim_jobs[] =
     "), u as ("
     " update tocsin.job j set state = 'running', attempts = j.attempts + 1,"
     "  fence = j.fence + 1, worker = $3, started_at = now(),"
-    "  lease_until = now() + $4::interval"
+    "  lease_until = now() + $4::interval, asked_at = null"
     " from c, tocsin.run r"
     " where j.run_id = c.run_id and j.id = c.id and r.id = c.run_id"
     " returning j.run_id, j.id, j.kind, j.name, j.version, j.fence, j.attempts,"
@@ -184,7 +184,9 @@ say_held(struct pg *pg, const char *sql, const struct held *held, size_t n, span
 void
 claim_say_renew(struct pg *pg, const struct held *held, size_t n, span lease)
 {
-	say_held(pg, HELD "update tocsin.job j set lease_until = now() + $4::interval"
+	/* What is asked of others, though that is not told yet, keeps its deadline. */
+	say_held(pg, HELD "update tocsin.job j set lease_until ="
+	    "  case when j.asked_at is null then now() + $4::interval else j.lease_until end"
 	    " from c where j.run_id = c.run_id and j.id = c.id"
 	    " returning j.run_id, j.id, j.fence", held, n, lease);
 }
@@ -232,7 +234,8 @@ void
 claim_say_hand_back(struct pg *pg, const struct held *held, size_t n)
 {
 	say_held(pg, HELD "update tocsin.job j set state = 'queued', worker = null,"
-	    " lease_until = null, attempts = attempts - 1, started_at = null, queued_at = now()"
+	    " lease_until = null, attempts = attempts - 1, started_at = null, queued_at = now(),"
+	    " asked_at = null"
 	    " from c where j.run_id = c.run_id and j.id = c.id", held, n, 0);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "celery/answer.h"
 #include "celery/job.h"
 #include "celery/message.h"
 #include "celery/refusal.h"
@@ -75,6 +76,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.body = text, .body_len = size };
 	struct celery_message m;
 	struct celery_job job = { 0 };
+	struct celery_answer answer = { .job = -1 };
 	struct refusal refusal = { CELERY_REASON_COUNT, { 0 } };
 
 	if (nul) {
@@ -89,8 +91,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_again(&m);
 		if (celery_job_decode(&job, &m, &refusal))
 			check_refusal(&refusal);
+		if (celery_answer_decode(&answer, &m, &refusal))
+			check_refusal(&refusal);
+		else
+			insist(answer.fence >= 1 && answer.run >= 1 && answer.job >= 0 &&
+			    answer.name && answer.value.text, "an answer of nobody");
 	}
 	celery_job_done(&job);
+	celery_answer_done(&answer);
 	celery_message_done(&m);
 	json_decref(e.headers);
 	return 0;

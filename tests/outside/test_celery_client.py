@@ -487,3 +487,31 @@ def test_our_own_workers_are_inspected_too(world):
 def test_a_wrong_inspection_is_told_of(tocsin, args, message):
     r = tocsin("inspect", *args, status=2)
     assert r.stderr.startswith("tocsin inspect: " + message) and r.stdout == "", r
+
+
+def test_what_is_asked_is_told_by_status(world):
+    world.load_variables({"asked": celery("stock.add", "nowhere", limit=60, x=1)})
+    worker = world.worker()
+    world.tocsin("cycle")
+    wait_for(lambda: world.db.one("select count(*) from tocsin.job where asked_at is not null"))
+    assert "Celery: task stock.add with id " in world.tocsin("status", world.last()).stdout
+    [job] = world.tocsin("status", world.last(), "--json").json()["running"]
+    assert job["asked"].endswith(" in queue nowhere")
+    # A worker that is told to go has nothing to wait for, and takes nothing back.
+    assert worker.stop() == 0
+    assert world.job("asked", "state, attempts") == ("running", 1)
+    world.db.run("update tocsin.job set lease_until = now() - interval '1s', asks = 2")
+    world.worker()
+    wait_for(lambda: world.state() == "DONE_WITH_ERRORS", 30)
+
+
+def test_a_variable_may_be_a_task_of_our_own_workers(world, redis):
+    (world.directory / "tocsin.toml").write_text(
+        'executors = ["sql", "celery", "shell"]\n[tasks."our.twice"]\nargs = ["n"]\n'
+        'sql = "select 2 * :n::int"\n[tasks."our.fault"]\nshell = "exit 3"\n')
+    world.load_variables({"twice": celery("our.twice", "tocsin", n=21),
+                          "fault": celery("our.fault", "tocsin")})
+    world.worker()
+    world.measure(status=1)
+    assert world.values() == {"twice": 42}
+    assert "the Celery task our.fault failed" in world.errors()["fault"]

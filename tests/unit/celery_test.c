@@ -9,6 +9,7 @@
 #include <zlib.h>
 #include "base/mem.h"
 #include "celery/compress.h"
+#include "celery/answer.h"
 #include "celery/job.h"
 #include "celery/message.h"
 #include "celery/refusal.h"
@@ -746,6 +747,106 @@ nanoseconds_are_cut(void **state)
 	celery_message_done(&m);
 }
 
+/* --- questions to others, and their answers --- */
+
+static struct celery_question
+a_question(void)
+{
+	struct celery_question q = { .run = 7, .job = 3, .fence = 2, .name = "churn \"x\"",
+		.task = "analytics.churn", .kwargs = { "{\"window\": 30}", 14 },
+		.answer_to = "tocsin", .soft = 1.5, .hard = 3, .expires = 12 * SECOND };
+
+	memset(q.installation.bytes, 7, sizeof q.installation.bytes);
+	return q;
+}
+
+/* What Celery makes of a signature: ARG before its own arguments, as a message. */
+static void
+follow(struct raw signature, const char *arg, struct celery_message *m)
+{
+	struct str body = STR_INIT, task = STR_INIT;
+	struct raw kwargs = raw_get(signature, "kwargs");
+	struct celery_envelope e = { .content_type = CELERY_CONTENT_TYPE,
+		.content_encoding = "utf-8", .priority = -1 };
+	struct refusal refusal;
+
+	assert_true(raw_is(raw_get(raw_get(signature, "options"), "queue"), "tocsin"));
+	assert_true(raw_is(raw_get(raw_get(signature, "options"), "serializer"), "json"));
+	assert_int_equal(raw_kind(raw_get(signature, "immutable")), 'f');
+	assert_true(raw_string(raw_get(signature, "task"), &task));
+	str_printf(&body, "[[%s], %.*s, {}]", arg, (int)kwargs.len, kwargs.text);
+	e.headers = json_pack("{s:s,s:s}", "task", str_text(&task), "id", "i");
+	e.body = str_text(&body);
+	e.body_len = body.len;
+	celery_message_init(m);
+	assert_int_equal(celery_decode(m, &e, &refusal), 0);
+	json_decref(e.headers);
+	str_done(&body);
+	str_done(&task);
+}
+
+static struct raw
+only_member(struct raw array)
+{
+	struct raw_walk walk = raw_walk(array);
+	struct raw key, member = { 0 };
+
+	assert_int_equal(raw_count(array), 1);
+	raw_next(&walk, &key, &member);
+	return member;
+}
+
+static void
+a_question_is_answered_under_its_fence(void **state)
+{
+	struct celery_question q = a_question();
+	struct celery_envelope e;
+	struct celery_message m, answered;
+	struct celery_answer a = { .job = -1 };
+	struct refusal refusal;
+	char id[UUID_TEXT];
+
+	celery_question_encode(&q, "me", 0, &e);
+	celery_message_init(&m);
+	assert_int_equal(celery_decode(&m, &e, &refusal), 0);
+	assert_string_equal(m.id, celery_question_id(&q.installation, 7, 3, 2, id));
+	assert_string_equal(e.correlation_id, id);
+	assert_string_equal(e.expiration, "12000");
+	assert_true(m.time_limit == 3 && m.soft_time_limit == 1.5);
+
+	follow(only_member(m.callbacks), "NaN", &answered);
+	assert_true(celery_is_answer(&answered));
+	assert_int_equal(celery_answer_decode(&a, &answered, &refusal), 0);
+	assert_true(a.run == 7 && a.job == 3 && a.fence == 2 && !a.failed);
+	assert_true(uuid_equal(&a.installation, &q.installation));
+	assert_string_equal(a.name, "churn \"x\"");
+	assert_int_equal(a.value.len, 3);
+	celery_answer_done(&a);
+	celery_message_done(&answered);
+
+	follow(only_member(m.errbacks), "\"some-id\"", &answered);
+	assert_int_equal(celery_answer_decode(&a, &answered, &refusal), 0);
+	assert_string_equal(a.failed, "analytics.churn");
+	assert_true(raw_is(a.value, "some-id"));
+	celery_answer_done(&a);
+	celery_message_done(&answered);
+	celery_message_done(&m);
+	celery_envelope_done(&e);
+}
+
+static void
+another_fence_is_another_task(void **state)
+{
+	struct celery_question q = a_question();
+	char a[UUID_TEXT], b[UUID_TEXT], job[UUID_TEXT];
+
+	celery_question_id(&q.installation, 7, 3, 1, a);
+	celery_question_id(&q.installation, 7, 3, 2, b);
+	celery_job_id(&q.installation, 7, 3, job);
+	assert_string_not_equal(a, b);
+	assert_string_not_equal(a, job);
+}
+
 int
 main(void)
 {
@@ -770,6 +871,8 @@ main(void)
 		cmocka_unit_test(a_delivery_comes_back),
 		cmocka_unit_test(our_own_message_comes_back),
 		cmocka_unit_test(our_own_tasks_take_nothing_else),
+		cmocka_unit_test(a_question_is_answered_under_its_fence),
+		cmocka_unit_test(another_fence_is_another_task),
 	};
 
 	return cmocka_run_group_tests_name("celery", tests, NULL, NULL);
