@@ -311,7 +311,8 @@ run(struct call *call, struct err *err)
 	}
 	if (ask(call, method, str_text(&arguments), patience, &i, err))
 		goto out;
-	qsort(i.answers.at, i.answers.n, sizeof *i.answers.at, by_node);
+	if (i.answers.n)
+		qsort(i.answers.at, i.answers.n, sizeof *i.answers.at, by_node);
 	rc = tell(call, &i, method, patience, err);
 out:
 	for (size_t n = 0; n < i.answers.n; n++) {

@@ -515,3 +515,33 @@ def test_a_variable_may_be_a_task_of_our_own_workers(world, redis):
     world.measure(status=1)
     assert world.values() == {"twice": 42}
     assert "the Celery task our.fault failed" in world.errors()["fault"]
+
+
+WRAPPED = [
+    ({"__type__": "decimal", "__value__": "12.50"}, 12.5),
+    ({"__type__": "decimal", "__value__": "12.00"}, 12),
+    ({"__type__": "decimal", "__value__": "-7"}, -7),
+    ({"__type__": "decimal", "__value__": "NaN"}, "NaN"),
+    ({"__type__": "datetime", "__value__": "2026-05-01T09:00:00+00:00"}, "2026-05-01T09:00:00+00:00"),
+    ({"__type__": "date", "__value__": "2026-05-01"}, "2026-05-01"),
+    ({"__type__": "uuid", "__value__": {"hex": "6f2c0a5e000040008000000000000001"}},
+     "6f2c0a5e-0000-4000-8000-000000000001"),
+    ({"__type__": "tree", "__value__": 1}, {"__type__": "tree", "__value__": 1}),
+    ({"__type__": "decimal", "__value__": "1", "x": 1}, {"__type__": "decimal", "__value__": "1", "x": 1}),
+]
+
+
+def test_what_newer_versions_of_celery_wrap_is_unwrapped(world):
+    world.load_variables({"asked": celery("stock.add", "nowhere", limit=60, x=1)})
+    world.worker()
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: world.db.one("select count(*) from tocsin.job where asked_at is not null"))
+    run, job, fence = world.db.one("select run_id, id, fence from tocsin.job where name = 'asked'")
+    answer(world.broker, {"installation": str(world.db.one("select uuid from tocsin.installation")),
+                          "run": run, "job": job, "fence": fence, "name": "asked"},
+           args=[{"all": [wrapped for wrapped, _ in WRAPPED]}])
+    assert cycle.wait(30) == 0
+    got = world.values()["asked"]["all"]
+    assert got == [plain for _, plain in WRAPPED]
+    assert [type(value) for value in got] == [type(plain) for _, plain in WRAPPED]
