@@ -669,7 +669,7 @@ def test_F_F01_two_agents_at_the_same_moment(deaths, n, record_property):
         assert [agent.wait() for agent in both] == [0, 0]
         run = deaths.run(k)
         said = sorted(agent.stdout for agent in both)
-        assert sum("STARTED" in text for text in said) == 1, said
+        assert sum(text.startswith(f"cycle {run} ") for text in said) == 1, said
         assert sum(f"has cycle {run} open" in text for text in said) == 1, said
     assert deaths.db.one("select count(*) from tocsin.run") == n
     deaths.n = 1
