@@ -67,6 +67,7 @@ begin(struct canvas *c, const struct celery_message *m, struct err *err)
 	c->of = m;
 	c->id = m->id;
 	c->root_id = m->root_id;
+	c->priority = m->priority;
 }
 
 static struct raw
@@ -393,15 +394,22 @@ canvas_apply(struct canvas *c, struct raw text, struct raw args, struct err *err
 
 /* --- chords --- */
 
+static void
+begin_chord(struct canvas *c, const struct canvas_chord *chord, struct err *err)
+{
+	c->err = err;
+	c->id = chord->id;
+	c->root_id = chord->root_id;
+	c->priority = chord->priority;
+}
+
 int
 canvas_chord_done(struct canvas *c, const struct canvas_chord *chord, struct raw results,
     struct err *err)
 {
 	struct signature *body;
 
-	c->err = err;
-	c->id = chord->id;
-	c->root_id = chord->root_id;
+	begin_chord(c, chord, err);
 	body = canvas_read(c, chord->body);
 	return finish(c, body ? canvas_apply_signature(c, body, in_array(c, results),
 	    &(struct signature_options){ 0 }) : -1);
@@ -442,9 +450,7 @@ canvas_chord_fail(struct canvas *c, const struct canvas_chord *chord, const char
 	struct failing how = { "ChordError", "celery.exceptions", { NULL, 0 } };
 	struct signature *body;
 
-	c->err = err;
-	c->id = chord->id;
-	c->root_id = chord->root_id;
+	begin_chord(c, chord, err);
 	if (!(body = canvas_read(c, chord->body)))
 		return finish(c, -1);
 	how.args = in_array(c, canvas_quote(c, text));

@@ -115,6 +115,7 @@ struct canvas {
 	struct canvas_setting setting;
 	struct signature_budget budget;
 	const char *id, *root_id;	/* the task that is the parent; NULL: none */
+	int priority;			/* its own */
 	const struct celery_message *of;	/* its message, or NULL */
 	size_t posts;
 	int depth;
@@ -158,6 +159,7 @@ int canvas_apply(struct canvas *, struct raw signature, struct raw args, struct 
 struct canvas_chord {
 	struct raw body;
 	const char *id, *root_id;	/* the member, or chord_unlock's message */
+	int priority;			/* its own, for inherit_priority; -1: none */
 };
 /* RESULTS: an array, in order.  -1: call canvas_chord_fail() of a new canvas with
  * "Callback error: " and the repr of the error. */

@@ -10,13 +10,6 @@
 
 static const struct raw none = { NULL, 0 };
 
-static void
-copy_options(struct canvas *c, struct signature_options *to, const struct signature_options *from)
-{
-	*to = (struct signature_options){ 0 };
-	canvas_update(c, to, from);
-}
-
 /* --- a task --- */
 
 static int
@@ -25,7 +18,7 @@ apply_task(struct canvas *c, const struct signature *s, struct raw args,
 {
 	struct signature_options o;
 
-	copy_options(c, &o, &s->options);
+	canvas_options(c, &o, &s->options);
 	canvas_merge(c, &o, opts, false);
 	return canvas_send(c, s->task, s->immutable ? s->args : canvas_join(c, args, s->args),
 	    s->kwargs, &o);
@@ -55,15 +48,6 @@ write_rest(struct canvas *c, struct raw before, const struct ready *ready, struc
 	return 0;
 }
 
-static struct raw
-take_option(struct signature_options *o, const char *name)
-{
-	struct raw v = signature_value(o, name);
-
-	signature_drop(o, name);
-	return v;
-}
-
 static void
 take_chord(struct canvas *c, struct signature_options *o, struct place *at)
 {
@@ -85,11 +69,11 @@ take_place(struct canvas *c, struct signature_options *o, struct place *at)
 	int64_t index;
 
 	*at = (struct place)PLACE_NONE;
-	at->id = take_option(o, "task_id");
-	at->group_id = take_option(o, "group_id");
-	at->root_id = take_option(o, "root_id");
-	at->parent_id = take_option(o, "parent_id");
-	if (!raw_integer(take_option(o, "group_index"), &index))
+	at->id = canvas_take(o, "task_id");
+	at->group_id = canvas_take(o, "group_id");
+	at->root_id = canvas_take(o, "root_id");
+	at->parent_id = canvas_take(o, "parent_id");
+	if (!raw_integer(canvas_take(o, "group_index"), &index))
 		at->group_index = index;
 	take_chord(c, o, at);
 }
@@ -103,11 +87,11 @@ apply_chain(struct canvas *c, const struct signature *s, struct raw args,
 	struct ready ready;
 	struct place at;
 
-	copy_options(c, &o, &s->options);
+	canvas_options(c, &o, &s->options);
 	canvas_update(c, &o, opts);
 	take_place(c, &o, &at);
-	link = take_option(&o, "link");
-	errbacks = take_option(&o, "link_error");
+	link = canvas_take(&o, "link");
+	errbacks = canvas_take(&o, "link_error");
 	if (canvas_prepare(c, args, s->tasks, errbacks, &at, true, &ready))
 		return -1;
 	if (ready.n == 0)
@@ -217,7 +201,7 @@ send_members(struct canvas *c, const struct members *members, struct raw args, s
 			if (canvas_string(c, "task_id", id, &step->group))
 				return -1;
 		}
-		copy_options(c, &opts, o);
+		canvas_options(c, &opts, o);
 		canvas_set(c, &opts, "add_to_parent", (struct raw){ "false", 5 });
 		set_chord_option(c, &opts, of_member);
 		if (canvas_apply_signature(c, s, args, &opts))
@@ -230,7 +214,7 @@ static int
 send_group(struct canvas *c, const struct signature *s, struct raw args,
     struct signature_options *o, struct members *members, bool in_trail)
 {
-	struct raw id = take_option(o, "task_id");
+	struct raw id = canvas_take(o, "task_id");
 	const struct signature_option *chord = chord_of(o);
 	struct signature_option kept;
 	struct place at = PLACE_NONE;
@@ -272,188 +256,16 @@ apply_group(struct canvas *c, const struct signature *s, struct raw args,
 		    "Cannot add link to group: use a chord");
 	if (s->tasks->n == 0)
 		return 0;
-	copy_options(c, &given, opts);
+	canvas_options(c, &given, opts);
 	signature_drop(&given, "add_to_parent");
 	signature_drop(&given, "link");
 	signature_drop(&given, "link_error");
-	copy_options(c, &o, &s->options);
+	canvas_options(c, &o, &s->options);
 	canvas_update(c, &o, &given);
 	rc = send_group(c, s, args, &o, &members, in_trail);
 	vec_done(&members.at);
 	vec_done(&members.results);
 	return rc;
-}
-
-/* --- a chord --- */
-
-int
-canvas_no_chords(struct canvas *c)
-{
-	return canvas_error(c, "NotImplementedError", "builtins",
-	    "Starting chords requires a result backend to be configured.");
-}
-
-/* Results that are groups keep their form on the way to the body. */
-static int
-save_group(struct canvas *c, const struct outcome *group)
-{
-	struct canvas_step *step;
-	struct str s = STR_INIT;
-	bool nested = false;
-
-	for (size_t i = 0; i < group->n; i++)
-		nested = nested || group->members[i]->is_group;
-	if (!nested)
-		return 0;
-	str_puts(&s, "{\"result\": ");
-	canvas_put_tuple(&s, group);
-	str_putc(&s, '}');
-	step = canvas_step(c, CANVAS_SAVE_GROUP);
-	step->document = canvas_keep(c, &s);
-	return canvas_string(c, "task_id", group->id, &step->group);
-}
-
-static void
-put_setting(struct str *s, const char *before, struct raw v)
-{
-	str_puts(s, before);
-	if (v.text)
-		str_add(s, v.text, v.len);
-	else
-		str_puts(s, "null");
-}
-
-/* Somebody has to look, again and again, whether all are there. */
-static int
-send_unlock(struct canvas *c, const struct signature *body, struct raw body_text,
-    const struct outcome *group, const struct signature_options *named)
-{
-	struct signature_options o = { 0 };
-	const struct signature_option *priority = signature_find(&body->options, "priority");
-	struct raw countdown = signature_value(named, "countdown"), args;
-	struct raw queue = signature_value(&body->options, "queue");
-	struct str s = STR_INIT;
-
-	str_putc(&s, '[');
-	str_add(&s, group->id.text, group->id.len);
-	put_setting(&s, ", ", body_text);
-	str_putc(&s, ']');
-	args = canvas_keep(c, &s);
-	put_setting(&s, "{\"interval\": ", signature_value(named, "interval"));
-	put_setting(&s, ", \"max_retries\": ", signature_value(named, "max_retries"));
-	str_puts(&s, ", \"result\": [");
-	for (size_t i = 0; i < group->n; i++) {
-		if (i)
-			str_puts(&s, ", ");
-		canvas_put_tuple(&s, group->members[i]);
-	}
-	str_puts(&s, "]}");
-	canvas_set(c, &o, "countdown", countdown.text ? countdown : (struct raw){ "1", 1 });
-	canvas_set(c, &o, "queue", raw_is_true(queue) ? queue :
-	    canvas_quote(c, c->setting.default_queue));
-	if (priority || body->kind != SIGNATURE_TASK)	/* flows are tasks that have none */
-		canvas_set(c, &o, "priority", priority ? priority->value : (struct raw){ NULL, 0 });
-	canvas_set(c, &o, "ignore_result", (struct raw){ "true", 4 });
-	return canvas_send(c, canvas_quote(c, "celery.chord_unlock"), args, canvas_keep(c, &s), &o);
-}
-
-static int
-start_chord(struct canvas *c, const struct signature *body, struct raw body_text,
-    const struct outcome *group, const struct signature_options *named)
-{
-	switch (c->setting.chords) {
-	case CANVAS_CHORDS_NATIVE:
-		return save_group(c, group);
-	case CANVAS_CHORDS_UNLOCK:
-		return send_unlock(c, body, body_text, group, named);
-	default:
-		return canvas_no_chords(c);
-	}
-}
-
-static struct signature *
-make_header(struct canvas *c, const struct signature *s)
-{
-	struct signature *header;
-
-	if (!(header = canvas_make(c, SIGNATURE_GROUP, "celery.group")))
-		return NULL;
-	header->tasks = s->tasks;
-	if (s->header)
-		copy_options(c, &header->options, &s->header->options);
-	return header;
-}
-
-/* What is for the chord itself, not for its body and its header. */
-static void
-drop_named(struct signature_options *o)
-{
-	static const char *const names[] = { "interval", "countdown", "max_retries", "eager",
-		"app" };
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		signature_drop(o, names[i]);
-}
-
-/* Freeze the body, then the header, each member of which is told of it.  The rest
- * of an outer chain waits for the body, and so does an outer chord. */
-static int
-run_chord(struct canvas *c, const struct signature *s, struct signature *body, struct raw args,
-    struct raw id, struct signature_options *o)
-{
-	struct signature *header = make_header(c, s);
-	struct signature_options named;
-	struct signature_option chord = { 0 };
-	struct place of_body = PLACE_NONE, of_header = PLACE_NONE;
-	struct outcome *group;
-
-	if (!header)
-		return -1;
-	copy_options(c, &named, o);
-	drop_named(o);
-	of_body.id = id;
-	of_body.root_id = of_header.root_id = signature_value(&body->options, "root_id");
-	canvas_update(c, &body->options, o);
-	if (!canvas_freeze(c, body, &of_body) || canvas_text(c, body, &chord.value))
-		return -1;
-	signature_drop(o, "chain");
-	signature_drop(o, "chord");
-	of_header.chord = canvas_is_empty(body) ? NULL : &chord;
-	of_header.group_id = signature_value(&header->options, "task_id");
-	if (!raw_is_true(of_header.group_id))
-		of_header.group_id = canvas_new_id(c);
-	if (!(group = canvas_freeze(c, header, &of_header)))
-		return -1;
-	if (header->tasks->n == 0)
-		return canvas_apply_signature(c, body, (struct raw){ "[[]]", 4 },
-		    &(struct signature_options){ 0 });
-	if (start_chord(c, body, chord.value, group, &named))
-		return -1;
-	/* A link is the body's; Celery gives it to the header too, and fails. */
-	signature_drop(o, "link");
-	signature_drop(o, "link_error");
-	canvas_set(c, o, "task_id", of_header.group_id);
-	return canvas_apply_signature(c, header, args, o);
-}
-
-static int
-apply_chord(struct canvas *c, const struct signature *s, struct raw args,
-    const struct signature_options *opts)
-{
-	struct signature_options given, o;
-	struct signature *body = canvas_copy(c, s->body);
-	struct raw id, own_id;
-
-	if (!body)
-		return -1;
-	copy_options(c, &given, opts);
-	id = take_option(&given, "task_id");
-	canvas_merge(c, &body->options, &given, true);
-	copy_options(c, &o, &s->options);
-	canvas_update(c, &o, &given);
-	own_id = take_option(&o, "task_id");
-	return run_chord(c, s, body, s->immutable ? s->args : canvas_join(c, args, s->args),
-	    id.text ? id : own_id, &o);
 }
 
 /* --- chunks --- */
@@ -466,7 +278,7 @@ make_part(struct canvas *c, struct raw task, struct str *items)
 
 	if (!s)
 		return NULL;
-	put_setting(&kwargs, "{\"task\": ", task);
+	canvas_put(&kwargs, "{\"task\": ", task);
 	str_puts(&kwargs, ", \"it\": [");
 	str_add(&kwargs, str_text(items), items->len);
 	str_puts(&kwargs, "]}");
@@ -534,7 +346,7 @@ apply_kind(struct canvas *c, const struct signature *s, struct raw args,
 	case SIGNATURE_GROUP:
 		return apply_group(c, s, args, opts);
 	case SIGNATURE_CHORD:
-		return apply_chord(c, s, args, opts);
+		return canvas_apply_chord(c, s, args, opts);
 	case SIGNATURE_CHUNKS:
 		return apply_chunks(c, s, args, opts);
 	default:

@@ -1,9 +1,10 @@
 /* What the files of the canvas know of one another.
  *
  * canvas_send.c makes a message of a task with options; canvas_freeze.c gives
- * ids to what is yet to come; canvas_apply.c publishes signatures of each kind;
- * canvas.c says what follows a task, canvas_unlock.c what celery.chord_unlock
- * does.  All of them return -1, or NULL, after canvas_error(). */
+ * ids to what is yet to come; canvas_apply.c and canvas_chord.c publish signatures
+ * of each kind; canvas.c says what follows a task, canvas_unlock.c what
+ * celery.chord_unlock does; canvas_parts.c is what they are made of.  All of them
+ * return -1, or NULL, after canvas_error(). */
 #ifndef CELERY_CANVAS_INNER_H
 #define CELERY_CANVAS_INNER_H
 
@@ -51,6 +52,13 @@ struct signature *canvas_read(struct canvas *, struct raw);
 struct signature *canvas_copy(struct canvas *, const struct signature *);
 struct signature *canvas_make(struct canvas *, enum signature_kind, const char *task);
 void canvas_set(struct canvas *, struct signature_options *, const char *name, struct raw);
+/* Take an option out; none if it was not there, or null. */
+struct raw canvas_take(struct signature_options *, const char *name);
+/* TO becomes a copy. */
+void canvas_options(struct canvas *, struct signature_options *to,
+    const struct signature_options *from);
+/* Add BEFORE and V, or "null". */
+void canvas_put(struct str *, const char *before, struct raw v);
 /* Add all of MORE to OPTIONS, replacing. */
 void canvas_update(struct canvas *, struct signature_options *,
     const struct signature_options *more);
@@ -86,6 +94,9 @@ void canvas_trail(struct canvas *, const struct outcome *);
 
 /* ARGS come before the signature's own; OPTS override its options. */
 int canvas_apply_signature(struct canvas *, struct signature *, struct raw args,
+    const struct signature_options *opts);
+
+int canvas_apply_chord(struct canvas *, const struct signature *, struct raw args,
     const struct signature_options *opts);
 
 /* Publish all of ERRBACKS (an array) for the task ID. */

@@ -211,7 +211,7 @@ int
 canvas_unlock(struct canvas *c, const struct celery_message *m, const struct canvas_unlock *u,
     const struct canvas_state *states, const char *queue, struct err *err)
 {
-	struct canvas_chord chord = { u->body, m->id, m->root_id };
+	struct canvas_chord chord = { u->body, m->id, m->root_id, m->priority };
 	struct str reason = STR_INIT;
 	int rc;
 

@@ -30,6 +30,8 @@ struct str;
 enum signature_kind { SIGNATURE_KINDS(KIND_ENUM) SIGNATURE_KIND_COUNT };
 #undef KIND_ENUM
 
+extern const char *const signature_kind_names[];
+
 struct signature_option {
 	struct raw key;			/* a string, with its quotes */
 	struct raw value;		/* none if it is: */

@@ -94,7 +94,8 @@ class Recorder(KeyValueStoreBackend):
         start = len(log)
         callback = maybe_signature(plain(request.chord), app=app)
         part = {"chord": json.dumps(request.chord), "id": app.current_worker_task.request.id,
-                "root_id": app.current_worker_task.request.root_id}
+                "root_id": app.current_worker_task.request.root_id,
+                "priority": app.current_worker_task.request.delivery_info["priority"]}
         failed = [m for m in members if m[2] != "SUCCESS"]
         try:
             if failed:
@@ -334,11 +335,13 @@ def check_part(what, part):
               for s in part["log"] if s["step"] != "store" or s["id"]]
     known = set(UUID.findall(part["chord"])) | {part["id"], part["root_id"], app.thread_oid}
     reply = ask(**dict(SETTING, do=part["do"], chord=part["chord"], id=part["id"],
-                       root_id=part["root_id"], results=part.get("results"),
+                       root_id=part["root_id"], priority=part["priority"],
+                       results=part.get("results"),
                        text=part.get("text"), chords=0, reply_to=app.thread_oid))
     if part["do"] == "chord_fail" and "steps" in reply:
         ids = {(s["step"], s["id"]) for s in theirs if s["step"] != "post"}
-        reply["steps"] = [s for s in reply["steps"] if s["step"] == "post" or (s["step"], s["id"]) in ids]
+        reply["steps"] = [s for s in reply["steps"]
+                          if s["step"] == "post" or (s["step"], s["id"]) in ids]
         reply["steps"] = without_errbacks(json.loads(part["chord"]), reply["steps"])
         theirs = without_errbacks(json.loads(part["chord"]), theirs)
     compare(what + ": " + part["do"], reply, theirs, known)
@@ -508,6 +511,7 @@ def check_random(count, seed):
     for i in map(int, only) if only else range(count):
         rng = random.Random("%s/%d" % (seed, i))
         backend.native = rng.random() < .7
+        SETTING["inherit"] = app.conf.task_inherit_parent_priority = rng.random() < .3
         try:
             canvas = flow(rng)
         except Exception:

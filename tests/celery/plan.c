@@ -32,6 +32,14 @@ get_raw(const json_t *object, const char *key)
 	return value;
 }
 
+static int
+get_priority(const json_t *object)
+{
+	const json_t *v = json_object_get(object, "priority");
+
+	return json_is_integer(v) ? (int)json_integer_value(v) : -1;
+}
+
 static json_t *
 text_or_null(const char *s)
 {
@@ -132,7 +140,7 @@ plan(struct canvas *c, const struct celery_message *m, const json_t *q, struct e
 {
 	const char *what = get_text(q, "do");
 	struct canvas_chord chord = { get_raw(q, "chord"), get_text(q, "id"),
-		get_text(q, "root_id") };
+		get_text(q, "root_id"), get_priority(q) };
 	struct canvas_retry retry = { .eta = json_integer_value(json_object_get(q, "eta")),
 		.queue = "celery" };
 
@@ -155,13 +163,12 @@ static json_t *
 answer(const json_t *q)
 {
 	const json_t *properties = json_object_get(q, "properties");
-	const json_t *priority = json_object_get(properties, "priority");
 	struct celery_envelope e = {
 		.content_type = CELERY_CONTENT_TYPE,
 		.content_encoding = CELERY_CONTENT_ENCODING,
 		.correlation_id = get_text(properties, "correlation_id"),
 		.reply_to = get_text(properties, "reply_to"),
-		.priority = json_is_integer(priority) ? (int)json_integer_value(priority) : -1,
+		.priority = get_priority(properties),
 		.headers = json_object_get(q, "headers"),
 		.body = get_text(q, "body"),
 		.body_len = json_string_length(json_object_get(q, "body")),
