@@ -135,12 +135,52 @@ fail_unregistered(struct request *r)
 	    request_argument(request_message(r)->task));
 }
 
+static struct request *
+find_same(const struct requests *all, const struct celery_message *m)
+{
+	const struct { struct request **at; size_t n; } lists[] = {
+		{ all->reserved.at, all->reserved.n }, { all->active.at, all->active.n },
+		{ all->ending.at, all->ending.n },
+	};
+
+	for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++)
+		for (size_t i = 0; i < lists[l].n; i++) {
+			const struct celery_message *other = request_message(lists[l].at[i]);
+
+			if (other->retries == m->retries && !strcmp(other->id, m->id))
+				return lists[l].at[i];
+		}
+	return NULL;
+}
+
+/* The connection was lost, and what we hold is delivered again: then it is this
+ * message that is acknowledged in the end.  True: M is one of those. */
+static bool
+take_again(struct requests *all, struct message *m)
+{
+	struct transport *t = all->worker->set.transport;
+	struct request *r = m->letter->redelivered && !m->letter->refused ?
+	    find_same(all, &m->letter->message) : NULL;
+
+	if (!r || (r->from && r->from->epoch == m->epoch))
+		return false;
+	if (r->from) {
+		t->ack(t, r->from);	/* which is yesterday's */
+		r->from = m;
+	} else
+		t->ack(t, m);		/* as it had been before */
+	return true;
+}
+
 void
 requests_take(struct requests *all, struct message *m)
 {
 	struct transport *t = all->worker->set.transport;
 	struct request *r;
 	instant now = clock_now();
+
+	if (take_again(all, m))
+		return;
 
 	if (m->letter->refused && m->letter->refusal.reason != REFUSED_UNREGISTERED) {
 		request_tell_refused(all, m->letter);

@@ -104,6 +104,19 @@ def test_one_that_is_acknowledged_early_is_not_begun_twice(shop):
     assert shop.noted() == ["begun"]
 
 
+def test_what_runs_when_the_broker_goes_is_not_begun_again(shop, sandbox):
+    shop.worker()
+    late, early = shop.send("t.wait"), shop.send("t.wait_early")
+    shop.wait_until_noted("begun", "begun")
+    sandbox.stop("rabbitmq")
+    sandbox.start("rabbitmq")
+    assert shop.send("t.add", 1, 2).get(timeout=60) == 3
+    shop.gate.touch()
+    assert late.get(timeout=20) == "through" and early.get(timeout=20) == "through"
+    assert shop.noted() == ["begun", "begun"]
+    wait_for(lambda: shop.broker.depth("tocsin") == 0, 10)
+
+
 def test_a_stop_gives_back_what_waits_and_lets_end_what_runs(shop):
     first = shop.worker("-c", 1, env={"TOCSIN_GRACE": "20s"})
     runs, waits = shop.send("t.wait"), shop.send("t.note", "waited")
