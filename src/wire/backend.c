@@ -17,6 +17,7 @@ struct backend {
 	struct lane *lane;		/* NULL: none, or it is rpc */
 	struct lane *replies;		/* NULL: nobody is answered */
 	struct lane *idle;		/* where there is nothing to do, it is told from here */
+	bool over;
 };
 
 /* --- which --- */
@@ -117,6 +118,16 @@ stop_nothing(struct lane *lane)
 
 static const struct lane_kind nothing = { "none", is_never_full, end_at_once, stop_nothing };
 
+/* Who is told that it is over may not know yet. */
+static void
+give(struct backend *b, struct lane *lane, struct work *w)
+{
+	if (b->over)
+		lane_hopeless(b->idle, w);
+	else
+		lane_take(lane, w);
+}
+
 /* --- its users' side --- */
 
 struct backend *
@@ -147,6 +158,7 @@ backend_free(struct backend *b)
 {
 	if (!b)
 		return;
+	b->over = true;
 	lane_free(b->lane);
 	lane_free(b->replies);
 	lane_free(b->idle);
@@ -218,7 +230,7 @@ store_in(struct backend *b, struct lane *lane, const struct celery_result *r,
 	} else if (b->kind == BACKEND_DB && lane == b->lane) {
 		lane_db_row(w, r, b->conf->result_extended, clock_now());
 	}
-	lane_take(lane, w);
+	give(b, lane, w);
 }
 
 static bool
@@ -257,7 +269,7 @@ backend_fetch(struct backend *b, const char *const *ids, size_t n,
 	w->arg = arg;
 	for (size_t i = 0; fits && i < n; i++)
 		vec_push(&w->words, xstrdup(ids[i]));
-	lane_take(b->lane && fits && n > 0 ? b->lane : b->idle, w);
+	give(b, b->lane && fits && n > 0 ? b->lane : b->idle, w);
 }
 
 bool
@@ -288,21 +300,19 @@ backend_chord_size(struct backend *b, const char *group, int64_t n, void (*set)(
 	w->stored = set;
 	w->arg = arg;
 	str_printf(&w->text, "%lld", (long long)n);
-	lane_take(counting(b), w);
+	give(b, counting(b), w);
 }
 
 void
-backend_save_group(struct backend *b, const char *group, struct raw tuple,
+backend_save_group(struct backend *b, const char *group, struct raw document,
     void (*saved)(void *, bool), void *arg)
 {
 	struct work *w = work_new(WORK_SAVE_GROUP, group);
 
 	w->stored = saved;
 	w->arg = arg;
-	str_puts(&w->text, "{\"result\": ");
-	str_add(&w->text, tuple.text, tuple.len);
-	str_putc(&w->text, '}');
-	lane_take(counting(b), w);
+	str_add(&w->text, document.text, document.len);
+	give(b, counting(b), w);
 }
 
 void
@@ -315,11 +325,11 @@ backend_chord_count(struct backend *b, const struct chord_member *m,
 	w->arg = arg;
 	w->index = m->index;
 	celery_result_member(&w->text, m->id, m->state, m->result);
-	lane_take(counting(b), w);
+	give(b, counting(b), w);
 }
 
 void
 backend_chord_forget(struct backend *b, const char *group)
 {
-	lane_take(counting(b), work_new(WORK_FORGET, group));
+	give(b, counting(b), work_new(WORK_FORGET, group));
 }

@@ -12,7 +12,7 @@
  * BACKEND_BYTES_MAX) what comes on top is answered with "not ok".  So is what
  * the server refuses for good, and all that waits in backend_free().  The log is
  * told once that it is away, and once that it is there again.  Whoever is answered
- * may ask for more, but not free the backend from within. */
+ * may ask for more, or free the backend. */
 #ifndef WIRE_BACKEND_H
 #define WIRE_BACKEND_H
 
@@ -73,9 +73,9 @@ bool backend_has_chords(const struct backend *);
 /* How many members there are; before the last of them is published. */
 void backend_chord_size(struct backend *, const char *group, int64_t n,
     void (*set)(void *arg, bool ok), void *arg);
-/* Keep the GroupResult: TUPLE is [[group, parent or null], [tuple, ...]].  For a
- * header with groups in it; before its members are published. */
-void backend_save_group(struct backend *, const char *group, struct raw tuple,
+/* Keep the GroupResult: {"result": [[group, parent or null], [tuple, ...]]}.  For
+ * a header with groups in it; before its members are published. */
+void backend_save_group(struct backend *, const char *group, struct raw document,
     void (*saved)(void *arg, bool ok), void *arg);
 
 /* A member has come to its end (not to a RETRY).  RESULT is its value, or the

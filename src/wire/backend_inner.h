@@ -86,7 +86,8 @@ struct lane {
 	size_t n, bytes, begun;		/* works; their bytes; those of the ones under way */
 	VEC(struct work *) ended;	/* to be told of in the next turn */
 	struct timer *soon, *pause;
-	bool paused, beginning;
+	bool paused, beginning, freed;
+	int busy;			/* telling */
 	int failures;			/* in a row */
 	bool troubled;
 	struct err trouble;

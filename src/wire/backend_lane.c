@@ -94,6 +94,23 @@ put_back(struct work *w)
 
 /* --- ends --- */
 
+/* Between these two somebody is told, and may free the lane. */
+static void
+enter(struct lane *lane)
+{
+	lane->busy++;
+}
+
+static bool
+leave(struct lane *lane)
+{
+	bool freed = lane->freed;
+
+	if (--lane->busy == 0 && freed)
+		free(lane);
+	return !freed;
+}
+
 static void
 tell(struct work *w, const struct celery_result *results, size_t n,
     const struct chord_answer *answer)
@@ -120,8 +137,10 @@ end(struct work *w, const struct celery_result *results, size_t n,
 		timer_start(lane->soon, 0);
 		return;
 	}
+	enter(lane);
 	tell(w, results, n, answer);
-	lane_pump(lane);
+	if (leave(lane))
+		lane_pump(lane);
 }
 
 void
@@ -209,7 +228,7 @@ lane_is_well(struct lane *lane)
 void
 lane_pump(struct lane *lane)
 {
-	if (lane->beginning)
+	if (lane->beginning || lane->freed)
 		return;
 	while (lane->next && !lane->paused && lane->begun < BEGUN_MOST &&
 	    !lane->kind->is_full(lane)) {
@@ -236,22 +255,27 @@ pause_ended(void *arg)
 }
 
 static void
+tell_of_ended(struct lane *lane)
+{
+	VEC(struct work *) ended = { lane->ended.at, lane->ended.n, lane->ended.room };
+
+	/* Whoever hears of one may ask for the next. */
+	lane->ended.at = NULL;
+	lane->ended.n = lane->ended.room = 0;
+	for (size_t i = 0; i < ended.n; i++)
+		tell(ended.at[i], NULL, 0, &(struct chord_answer){ .ok = false });
+	vec_done(&ended);
+}
+
+static void
 tell_ended(void *arg)
 {
 	struct lane *lane = arg;
 
-	/* Whoever hears of one may ask for the next. */
-	for (size_t left = lane->ended.n; left > 0; left--) {
-		struct work *w = lane->ended.at[0];
-
-		lane->ended.n--;
-		memmove(lane->ended.at, lane->ended.at + 1,
-		    lane->ended.n * sizeof *lane->ended.at);
-		tell(w, NULL, 0, &(struct chord_answer){ .ok = false });
-	}
-	if (lane->ended.n)
-		timer_start(lane->soon, 0);
-	lane_pump(lane);
+	enter(lane);
+	tell_of_ended(lane);
+	if (leave(lane))
+		lane_pump(lane);
 }
 
 void
@@ -299,11 +323,12 @@ lane_init(struct lane *lane, const struct lane_kind *kind, struct loop *loop)
 void
 lane_free(struct lane *lane)
 {
-	if (!lane)
+	if (!lane || lane->freed)
 		return;
+	enter(lane);
+	lane->freed = true;
 	lane->kind->stop(lane);
-	lane->beginning = true;		/* nothing begins any more */
-	tell_ended(lane);
+	tell_of_ended(lane);
 	while (lane->first) {
 		struct work *w = lane->first;
 
@@ -311,9 +336,8 @@ lane_free(struct lane *lane)
 		take_out(w);
 		tell(w, NULL, 0, &(struct chord_answer){ .ok = false });
 	}
-	tell_ended(lane);
-	vec_done(&lane->ended);
+	tell_of_ended(lane);
 	timer_free(lane->soon);
 	timer_free(lane->pause);
-	free(lane);
+	leave(lane);
 }

@@ -251,7 +251,7 @@ obey(struct probe *p, json_t *command)
 		backend_chord_size(p->backend, group,
 		    json_integer_value(json_array_get(command, 2)), stored, xstrdup(group));
 	else if (!strcmp(verb, "group"))
-		backend_save_group(p->backend, member(given, "id"), raw_member(given, "tuple"),
+		backend_save_group(p->backend, member(given, "id"), raw_member(given, "document"),
 		    stored, xstrdup(member(given, "id")));
 	else if (!strcmp(verb, "count"))
 		count(p, given);

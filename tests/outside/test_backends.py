@@ -338,7 +338,7 @@ def test_a_group_that_was_saved_is_restored(redis, new_probe, stock):
     probe.open("redis")
     ids = [probe.stored(value=i) for i in range(3)]
     members = [[[i, None], None] for i in ids]
-    probe("group", {"id": "g-1", "tuple": json.dumps([["g-1", None], members])})
+    probe("group", {"id": "g-1", "document": json.dumps({"result": [["g-1", None], members]})})
     assert probe.next("stored")["ok"]
     assert GroupResult.restore("g-1", app=stock).get(timeout=10) == [0, 1, 2]
 
@@ -449,14 +449,14 @@ def test_a_kept_group_result_gives_the_results_their_nesting(redis, new_probe):
     leaf = [[[i, None], None] for i in ids]
     header = [["g", None], [leaf[0], [["h", None], [leaf[1], [["k", None], [leaf[2]]], leaf[3]]],
                             leaf[4]]]
-    probe("group", {"id": "g", "tuple": json.dumps(header)})
+    probe("group", {"id": "g", "document": json.dumps({"result": header})})
     probe("size", "g", 5)
     for i in range(5):
         done = probe.count("g", ids[i], i, index=i)
     assert done["complete"] and [json.loads(r) for r in done["results"]] == [0, [1, [2], 3], 4]
     failed = probe.stored(state="FAILURE", type="ValueError", module="builtins", message=["x"])
     header[1][2] = [[failed, None], None]
-    probe("group", {"id": "g", "tuple": json.dumps(header)})
+    probe("group", {"id": "g", "document": json.dumps({"result": header})})
     done = probe.count("g", ids[0], 0, index=0)
     assert done["complete"] and done["joined"] and done["failed"] == failed
     assert done["exception"] == "ValueError('x')"
@@ -687,6 +687,14 @@ def test_a_redis_that_is_silent_is_left_and_the_result_stored_later(proxied):
     proxied.proxy.heal()
     assert proxied.next("stored", 40, id="later")["ok"]
     assert proxied.state()["trouble"] is None
+
+
+def test_a_redis_that_says_nothing_at_all_is_told_of(new_probe):
+    import socket
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe = new_probe(TOCSIN_CONNECT_TIMEOUT="1s")
+        probe.open(f"redis://127.0.0.1:{server.getsockname()[1]}")
+        wait_for(lambda: "not ready within 1s; it was logging in" in probe.log(), 20)
 
 
 def test_an_idle_connection_that_died_is_noticed_before_it_is_needed(proxied):
