@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/json.h"
 #include "base/mem.h"
+#include "celery/compress.h"
 #include "celery/message.h"
 #include "celery/refusal.h"
 #include "celery/repr.h"
@@ -110,10 +111,25 @@ check_form(const struct celery_envelope *e, struct refusal *refusal)
 	if (!e->content_type || strcmp(e->content_type, CELERY_CONTENT_TYPE))
 		return refuse(refusal, REFUSED_CONTENT_TYPE, "a request is JSON, not '%.80s'",
 		    e->content_type ? e->content_type : "");
-	if (e->headers && json_is_string(json_object_get(e->headers, "compression")))
-		return refuse(refusal, REFUSED_COMPRESSION, "a request is not compressed");
 	if (e->body_len > CELERY_BODY_MAX)
 		return refuse(refusal, REFUSED_SIZE, "%zu bytes", e->body_len);
+	return 0;
+}
+
+/* The body of E, in UNPACKED if it was compressed. */
+static int
+unpack(const struct celery_envelope *e, struct str *unpacked, struct raw *body,
+    struct refusal *refusal)
+{
+	const char *format = e->headers ?
+	    json_string_value(json_object_get(e->headers, "compression")) : NULL;
+
+	*body = (struct raw){ e->body, e->body_len };
+	if (!format)
+		return 0;
+	if (compress_unpack(format, e->body, e->body_len, CELERY_BODY_MAX, unpacked, refusal))
+		return -1;
+	*body = (struct raw){ str_text(unpacked), unpacked->len };
 	return 0;
 }
 
@@ -215,14 +231,17 @@ celery_control_read(struct celery_control *request, const struct celery_envelope
     const char *node, struct refusal *refusal)
 {
 	const json_t *clock = e->headers ? json_object_get(e->headers, "clock") : NULL;
+	struct str unpacked = STR_INIT;
+	struct raw text;
 	const char *method;
-	json_t *body;
+	json_t *body = NULL;
 	int rc = -1;
 
 	if (json_is_integer(clock))
 		request->clock = json_integer_value(clock);
-	if (check_form(e, refusal) || !(body = read_object(e->body, e->body_len, refusal)))
-		return -1;
+	if (check_form(e, refusal) || unpack(e, &unpacked, &text, refusal) ||
+	    !(body = read_object(text.text, text.len, refusal)))
+		goto out;
 	if (!(method = text_of(body, "method", CELERY_METHOD_MAX))) {
 		refuse(refusal, REFUSED_BODY, "it has no method");
 		goto out;
@@ -236,6 +255,7 @@ celery_control_read(struct celery_control *request, const struct celery_envelope
 	read_reply(request, json_object_get(body, "reply_to"));
 out:
 	json_decref(body);
+	str_done(&unpacked);
 	return rc;
 }
 

@@ -17,6 +17,8 @@
 #include "celery/refusal.h"
 
 #define NODE "tocsin-1@host"
+/* zlib.compress(b'{"method": "ping"}') */
+#define COMPRESSED "\170\234\253\126\312\115\055\311\310\117\121\262\122\120\052\310\314\113\127\252\005\000\072\174\006\012"
 
 /* Tables say ' where JSON has ". */
 static char *
@@ -162,6 +164,7 @@ what_is_no_request_is_refused(void **state)
 	};
 	struct celery_control request;
 	struct refusal refusal;
+	static const char compressed[] = COMPRESSED;
 	char deep[2000];
 
 	(void)state;
@@ -181,6 +184,10 @@ what_is_no_request_is_refused(void **state)
 	assert_int_equal(read_as(&request, CELERY_CONTENT_TYPE, "{'compression': 'zlib'}", "{}", 2,
 	    &refusal), -1);
 	assert_int_equal(refusal.reason, REFUSED_COMPRESSION);
+	assert_int_equal(read_as(&request, CELERY_CONTENT_TYPE,
+	    "{'compression': 'application/x-gzip'}", compressed, sizeof compressed - 1, &refusal), 1);
+	assert_string_equal(request.method, "ping");
+	celery_control_done(&request);
 }
 
 static void
