@@ -61,8 +61,9 @@ send_unlock(struct canvas *c, const struct signature *body, struct raw body_text
 	canvas_set(c, &o, "countdown", countdown.text ? countdown : (struct raw){ "1", 1 });
 	canvas_set(c, &o, "queue", raw_is_true(queue) ? queue :
 	    canvas_quote(c, c->setting.default_queue));
-	if (priority || body->kind != SIGNATURE_TASK)	/* flows are tasks that have none */
-		canvas_set(c, &o, "priority", priority ? priority->value : (struct raw){ NULL, 0 });
+	/* Flows are tasks that have none. */
+	canvas_set(c, &o, "priority", priority ? priority->value :
+	    body->kind == SIGNATURE_TASK ? (struct raw){ "0", 1 } : (struct raw){ NULL, 0 });
 	canvas_set(c, &o, "ignore_result", (struct raw){ "true", 4 });
 	return canvas_send(c, canvas_quote(c, "celery.chord_unlock"), args, canvas_keep(c, &s), &o);
 }
