@@ -177,6 +177,12 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	    "%s%s%s%s", primary ? primary : PQresultErrorMessage(r),
 	    detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
 	pg_group_fail(g, &err, state);
+	/* Where libpq itself fails, for want of memory, it gives a statement up before
+	 * all of its answer has come, and takes the rest for that of the next one. */
+	if (!state && !pg->doomed) {
+		pg->doom = err;
+		pg->doomed = true;
+	}
 	if (g->at < g->statements.n && g->preparing) {
 		/* It was not prepared after all; nor, the group being
 		 * aborted, is what came behind it. */
@@ -184,23 +190,20 @@ note_failure(struct pg *pg, struct group *g, const PGresult *r)
 	}
 }
 
-/* The NULL that ends the results of a statement.  Without a result before it libpq
- * had no memory for one. */
+/* The NULL that ends the results of a statement.  Without a result before it we are
+ * out of step. */
 static void
-end_statement(struct group *g)
+end_statement(struct pg *pg, struct group *g)
 {
 	const struct statement *s = &g->statements.at[g->at];
-	struct err err;
 
 	if (g->preparing) {
 		g->preparing = false;
 		return;
 	}
-	if (!s->result && !s->enough) {
-		err_class(&err, ERR_TEMPFAIL, "an answer of PostgreSQL is lost, "
-		    "memory may have run out");
-		pg_group_fail(g, &err, NULL);
-	}
+	if (!s->result && !s->enough && !g->failed)
+		pg->doomed = err_class(&pg->doom, ERR_TEMPFAIL,
+		    "an answer of PostgreSQL is lost, memory may have run out");
 	g->at++;
 	g->preparing = g->at < g->statements.n && g->statements.at[g->at].prepare_first;
 }
@@ -267,7 +270,7 @@ pg_receive(struct pg *pg)
 			if (PQstatus(pg->conn) == CONNECTION_BAD)
 				return true;
 			if (g->at < g->statements.n)
-				end_statement(g);
+				end_statement(pg, g);
 			continue;
 		}
 		if (is_copy(r)) {

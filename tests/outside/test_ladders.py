@@ -1,7 +1,8 @@
 """The ladders: the n-th allocation fails, the n-th system call fails.
 
 For load, a local cycle, an agent and a worker, for one n after the other; quick
-with a sample of them, --long with all.  The program may go on or end: cleanly,
+with a sample of them, --long with all, or with as many of each as TOCSIN_RUNGS says,
+at even distances.  The program may go on or end: cleanly,
 with a status of its own.  In the end what ran undisturbed has brought all to its
 end, and the books are as they would have been.
 """
@@ -24,9 +25,9 @@ CLEAN = {0, 1, 75}
 
 COMMON = """
     [variables]
-    v.sql = "select 1"
+    v = { sql = "select 1", soft_time_limit = "5s", time_limit = "6s" }
     w.shell = "echo 2"
-    x.sql = "select jsonb_build_object('a', n, 'b', repeat('x', 100)) from generate_series(1, 20) n"
+    x = { sql = "select jsonb_build_object('a', n, 'b', repeat('x', 100)) from generate_series(1, 20) n", soft_time_limit = "5s", time_limit = "6s" }
     [evidences]
     ev.definition = "v == 1 and w == 2"
     ex.definition = "len(x) == 20"
@@ -42,7 +43,10 @@ def agents(count):
 
 def sample(total, count, everything):
     """COUNT numbers from 1 to TOTAL, ever further apart; or EVERYTHING."""
-    if everything or total <= count:
+    if everything:
+        count = min(total, int(os.environ.get("TOCSIN_RUNGS", total)))
+        return [1 + i * total // count for i in range(count)]
+    if total <= count:
         return list(range(1, total + 1))
     return sorted({max(1, round(total ** (i / (count - 1)))) for i in range(count)})
 
@@ -221,7 +225,8 @@ CALLS = [
     ("execve", "ENOENT"), ("pipe2", "EMFILE"), ("socket", "EMFILE"), ("poll", "EINTR"),
 ]
 
-# libpq leaves a write that fails to the next read, and here nobody has closed.
+# libpq leaves a write that fails to the next read, and here nobody has closed; nor
+# does a measurement end whose query has not gone out, until its limit does.
 PATIENCE = {**QUICK, "TOCSIN_DATABASE_TIMEOUT": "3s", "TOCSIN_STATEMENT_TIMEOUT": "3s"}
 
 # What the dynamic loader or libuv have to say of theirs: 127 is "error while
