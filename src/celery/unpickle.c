@@ -52,7 +52,8 @@ struct machine {
 static int
 broken(struct machine *m, const char *what)
 {
-	return err_set(m->err, "a pickle: %s", what);
+	err_set(m->err, "a pickle: %s", what);
+	return -1;
 }
 
 /* --- reading bytes --- */
