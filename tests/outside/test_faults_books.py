@@ -435,9 +435,10 @@ def test_F_C06_a_full_disk_is_waited_out(rows, broker, small_disk):
         worker.wait_for(r"(?s)No space left on device.*No space left on device", 20)
         assert rows.cycles.state() == "STARTED"
         assert rows.cycles.job("v", "state") == "running"
+        # Of all its queues; those by which others speak with it have none.
         unacknowledged = rows.cycles.db.sandbox.rabbitmqctl(
             "list_queues", "-p", broker.vhost, "--no-table-headers", "messages_unacknowledged")
-        assert unacknowledged.split() == ["1"]
+        assert sum(map(int, unacknowledged.split())) == 1
         small_disk.clear()
         rows.is_right()
         assert rows.begun() == 1
