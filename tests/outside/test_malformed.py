@@ -107,8 +107,8 @@ KINDS = [
             "task": "proj.tasks.add", "args": [], "kwargs": {}, "options": {}}]
            for name in [m.random.choice(["callbacks", "errbacks", "chain", "chord"])]})),
     ("unregistered task", "unregistered kwargs", lambda m: m.message(
-        headers={"task": m.random.choice(["proj.tasks.add", "tocsin.nothing", "tocsin.cycle",
-                                          "celery.chord_unlock", m.any_text()])})),
+        headers={"task": m.random.choice(["proj.tasks.add", "tocsin.nothing", "tocsin.cycles",
+                                          "celery.chords", m.any_text()])})),
     ("compression is unknown or corrupt", "compression", lambda m: m.message(
         headers={"compression": m.random.choice(
             ["application/x-gzip", "application/x-bz2", "zstd", "", 17])})),
