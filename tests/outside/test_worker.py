@@ -278,7 +278,7 @@ def test_what_cannot_be_understood_is_parked_and_what_is_foreign_is_dropped(
         send("x" * 200000)
         send("", application_headers={"task": "tocsin.variable", "id": "x"})
         altered({"task": "proj.tasks.add"})
-        altered({"task": "tocsin.cycle"})
+        altered({"task": "tocsin.reaction"})
         altered(kwargs={"jobs": "all"})
         altered(kwargs={"jobs": [-1]})
         altered(kwargs={"surprise": 1})
