@@ -72,9 +72,12 @@ vhost_numbers = itertools.count()
 
 
 class Sandbox:
-    """contrib/sandbox in a directory of its own, or in one that is there."""
+    """contrib/sandbox in a directory of its own, or in one that is there.
 
-    def __init__(self, directory=None):
+    DURABLE servers wait for the disk, which only a measurement wants."""
+
+    def __init__(self, directory=None, durable=False):
+        self.durable = durable and directory is None
         self.borrowed = directory is not None
         self.parent = None if self.borrowed else tempfile.mkdtemp(prefix="tocsin-test.")
         # root's servers run as other users, who must come through
@@ -87,8 +90,10 @@ class Sandbox:
         self._shown = {}		# service -> certificate
 
     def _call(self, verb, *args, check=True):
+        options = [arg for arg in args if arg == "--durable"]
+        args = [arg for arg in args if arg != "--durable"]
         done = subprocess.run(
-            [CONTRIB_SANDBOX, verb, self.directory, *args], stdin=subprocess.DEVNULL,
+            [CONTRIB_SANDBOX, verb, *options, self.directory, *args], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=180)
         if done.returncode and check:
             raise AssertionError(f"sandbox {verb} {' '.join(args)}: status {done.returncode}\n"
@@ -96,7 +101,7 @@ class Sandbox:
         return done.stdout
 
     def up(self, *services):
-        self._call("up", *services)
+        self._call(*["up", "--durable"] if self.durable else ["up"], *services)
         self._env = None
 
     def start(self, service):

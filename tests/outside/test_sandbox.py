@@ -180,6 +180,25 @@ def test_up_again_says_so_and_adds_what_is_new(own):
     assert sandbox.query("select current_setting('fsync')") == "off"
 
 
+def test_a_durable_sandbox_waits_for_the_disk_and_another_does_not(own):
+    asked = "select string_agg(current_setting(s), ' ') from unnest(" \
+            "array['fsync', 'full_page_writes', 'synchronous_commit']) s"
+    durable, plain = own("durable"), own("plain")
+    for sandbox, options, settings in (durable, ["--durable"], "on on on"), (plain, [], "off off on"):
+        done = subprocess.run([CONTRIB_SANDBOX, "up", *options, sandbox.directory, "postgresql",
+                               "redis"], stdout=subprocess.PIPE, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout
+        assert sandbox.query(asked) == settings
+    assert plain.redis("config", "get", "appendfsync").split()[-1] == "no"
+    assert durable.redis("config", "get", "appendfsync").split()[-1] == "always"
+    durable("stop", "postgresql")
+    durable("up")			# it stays so
+    assert durable.query(asked) == "on on on"
+    refused = subprocess.run([CONTRIB_SANDBOX, "up", "--durable", plain.directory],
+                             stderr=subprocess.PIPE, text=True, timeout=120)
+    assert refused.returncode == 1 and "was not made durable" in refused.stderr
+
+
 def test_every_server_listens_on_this_machine_only(own):
     sandbox = own()
     sandbox("up", "postgresql", "redis")
