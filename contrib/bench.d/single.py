@@ -1,0 +1,107 @@
+"""Figures that are not of a whole cycle: the agent alone, one value's way to its
+signal, a worker that has nothing to do, one task there and back."""
+
+import os
+import subprocess
+import sys
+import time
+
+import proc
+from graph import Graph
+from harness import wait_for
+from report import spread
+from ways import HERE, LONGEST, WAYS, Child, must
+
+
+def agent_alone(servers, size, times):
+    """Seconds from the agent's start until the cycle is STARTED, all its variables
+    confirmed, while no worker takes a thing."""
+    way, took = WAYS["amqp"], []
+    for _ in range(times):
+        way.begin(servers, Graph(size))
+        try:
+            way.worker.end()
+            way.remember()
+            began = time.time()
+            agent = way.child("cycle", "--quiet")
+            took.append(agent.wait(LONGEST) - began)
+            must(way.db.one("select state from tocsin.run") == "STARTED", "it is not STARTED")
+            must(way.broker.depth("tocsin") == way.graph.variables,
+                 f"{way.broker.depth('tocsin')} messages instead of {way.graph.variables}")
+            way.start()
+            wait_for(way.run_closed, 600)
+            way.check()
+        finally:
+            way.end()
+    return spread(took, 4)
+
+
+def value_to_signal(servers, times):
+    """Milliseconds, in a graph of one: from the settling of the variable to the
+    signal of its event, and from the agent's start to that."""
+    way, graph = WAYS["amqp"], Graph("one")
+    graph.operand = lambda n: 0.5           # it always rings
+    hops, wholes = [], []
+    way.begin(servers, graph)
+    try:
+        for _ in range(times):
+            way.remember()
+            began = time.time()
+            agent = way.child("cycle", "--quiet")
+            agent.wait(60)
+            agent.end()
+            wait_for(way.run_closed, 60)
+            way.check()
+            settled, told = way.db.one(
+                "select extract(epoch from j.finished_at)::float8, extract(epoch from s.at)::float8"
+                " from tocsin.job j join tocsin.signal s using (run_id)"
+                " where run_id > %s and kind = 'variable'", way.last)
+            hops.append(1000 * (told - settled))
+            wholes.append(1000 * (told - began))
+    finally:
+        way.end()
+    return {"settled_to_signal_ms": spread(hops, 2), "start_to_signal_ms": spread(wholes, 2)}
+
+
+def percentile(values, share):
+    return round(sorted(values)[min(len(values) - 1, int(len(values) * share))], 2)
+
+
+def idle(servers, name, seconds, tasks):
+    """A worker with nothing to do: memory, CPU, start to ready; then a trivial
+    task from a stock client, there and back."""
+    way, ready = WAYS[name], []
+    way.answers = True
+    way.begin(servers, Graph("one"))
+    try:
+        ready.append(way.ready_seconds)
+        for _ in range(2):
+            way.worker.end()
+            way.start()
+            ready.append(way.ready_seconds)
+        time.sleep(min(3, seconds))
+        before = proc.cpu(way.worker.pid)
+        time.sleep(seconds)
+        used = proc.cpu(way.worker.pid) - before
+        found = {"processes": len(proc.family(way.worker.pid)),
+                 "resident_mib": round(proc.resident(way.worker.pid), 1),
+                 "shared_once_mib": round(proc.shared_once(way.worker.pid), 1),
+                 "cpu_percent": round(100 * used / seconds, 2), "ready_s": spread(ready)}
+        times = round_trips(servers, way, tasks)
+        found["round_trip_ms"] = {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
+        return found
+    finally:
+        way.answers = False
+        way.end()
+
+
+def round_trips(servers, way, tasks):
+    queue = "tocsin" if way.name == "amqp" else "peer"
+    client = Child([sys.executable, HERE / "peer_client.py", queue, tasks],
+                   {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(HERE),
+                    "BENCH_BROKER": way.broker.url, "BENCH_BACKEND": "rpc://"},
+                   servers.directory, stdout=subprocess.PIPE)
+    out, _ = client.process.communicate(timeout=300)
+    must(client.process.returncode == 0, f"the client failed: {client.words()}")
+    client.end()
+    return list(map(float, out.split()))
