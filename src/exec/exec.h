@@ -29,7 +29,9 @@ struct exec_task {
 	const struct variable *variable;	/* lent until FINISHED */
 	instant now;			/* T */
 	const char *key;		/* of the job: marks its processes */
-	const char *input;		/* its arguments as JSON; NULL: the variable's */
+	/* A Celery client's task: its arguments as JSON.  What a command answers may
+	 * then be any JSON that Python reads.  NULL: those of the variable. */
+	const char *input;
 };
 
 struct exec_outcome {

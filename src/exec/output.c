@@ -11,6 +11,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "celery/raw.h"
+#include "celery/refusal.h"
 
 /* Would TEXT be JSON if its numbers were small?  Every run of digits outside
  * of strings becomes a 1, which leaves the grammar alone. */
@@ -62,6 +64,27 @@ check_refused(const json_error_t *e, const char *text, size_t len, struct err *e
 	}
 }
 
+static int
+check_text(const char *text, size_t len, struct err *err)
+{
+	if (memchr(text, '\0', len))
+		return err_set(err, "the output holds a NUL byte, so it is no text");
+	if (!str_is_utf8(text, len))
+		return err_set(err, "the output is not UTF-8");
+	return 0;
+}
+
+static char *
+as_text(const char *text, size_t len)
+{
+	struct str s = STR_INIT;
+
+	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	json_append_text(&s, text, len);
+	return str_take(&s);
+}
+
 char *
 output_value(const char *text, size_t len, struct err *err)
 {
@@ -69,14 +92,8 @@ output_value(const char *text, size_t len, struct err *err)
 	json_error_t e;
 	json_t *v;
 
-	if (memchr(text, '\0', len)) {
-		err_set(err, "the output holds a NUL byte, so it is no text");
+	if (check_text(text, len, err))
 		return NULL;
-	}
-	if (!str_is_utf8(text, len)) {
-		err_set(err, "the output is not UTF-8");
-		return NULL;
-	}
 	if ((v = json_loadb(text, len, JSON_DECODE_ANY, &e))) {
 		json_append(&s, v);
 		json_decref(v);
@@ -84,8 +101,21 @@ output_value(const char *text, size_t len, struct err *err)
 	}
 	if (check_refused(&e, text, len, err))
 		return NULL;
-	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		len--;
-	json_append_text(&s, text, len);
-	return str_take(&s);
+	return as_text(text, len);
+}
+
+char *
+output_raw(const char *text, size_t len, struct err *err)
+{
+	struct refusal why;
+	struct raw value;
+
+	if (check_text(text, len, err))
+		return NULL;
+	if (raw_check(text, len, &value, &why) == 0)
+		return xstrndup(value.text, value.len);
+	if (why.reason == REFUSED_JSON)
+		return as_text(text, len);
+	err_set(err, "the output is JSON, but %s", why.err.message);
+	return NULL;
 }

@@ -12,4 +12,8 @@ struct err;
  * caller frees. */
 char *output_value(const char *text, size_t len, struct err *);
 
+/* The same for a client of Celery, who may be told what no value of ours can be:
+ * JSON as Python reads it stays as it was written. */
+char *output_raw(const char *text, size_t len, struct err *);
+
 #endif

@@ -73,12 +73,13 @@ ended(void *arg, const struct child_end *end)
 	struct shell *shell = arg;
 	struct exec *exec = shell->exec;
 	char *failure = child_failure(end), *value;
+	char *(*read)(const char *, size_t, struct err *) = exec->input ? output_raw : output_value;
 	struct err err;
 
 	shell_free(shell);
 	if (failure)
 		exec_finish(exec, reason_of(end), NULL, failure);
-	else if ((value = output_value(end->output, end->output_len, &err)))
+	else if ((value = read(end->output, end->output_len, &err)))
 		exec_finish(exec, REASON_OK, value, NULL);
 	else
 		exec_fail(exec, REASON_ERROR, "%s", err.message);
