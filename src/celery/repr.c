@@ -251,24 +251,76 @@ celery_repr(struct str *out, struct raw value, bool as_tuple, long limit)
 	str_done(&w.token);
 }
 
+/* --- exceptions --- */
+
+static bool
+holds(struct raw string, uint32_t wanted)
+{
+	const char *at = string.text + 1, *last = string.text + string.len - 1;
+
+	while (at < last)
+		if (raw_char(&at) == wanted)
+			return true;
+	return false;
+}
+
+/* One character as repr() has it.  What Python calls unprintable beyond Latin-1
+ * stays as it is, but for halves of surrogates. */
+static void
+put_char(struct str *out, uint32_t c, uint32_t quote)
+{
+	static const char *const names[] = { ['\t'] = "\\t", ['\n'] = "\\n", ['\r'] = "\\r" };
+
+	if (c == quote || c == '\\')
+		str_printf(out, "\\%c", (int)c);
+	else if (c < sizeof names / sizeof names[0] && names[c])
+		str_puts(out, names[c]);
+	else if (c < ' ' || (c >= 0x7f && c <= 0xa0) || c == 0xad)
+		str_printf(out, "\\x%02x", (unsigned)c);
+	else if (c >= 0xd800 && c <= 0xdfff)
+		str_printf(out, "\\u%04x", (unsigned)c);
+	else
+		raw_put_char(out, c);
+}
+
+/* Python's own repr of a string, whose first LIMIT characters are told. */
+static void
+put_repr(struct str *out, struct raw string, long limit)
+{
+	const char *at = string.text + 1, *last = string.text + string.len - 1;
+	uint32_t quote = holds(string, '\'') && !holds(string, '"') ? '"' : '\'';
+
+	str_putc(out, (char)quote);
+	for (; at < last && limit-- > 0;)
+		put_char(out, raw_char(&at), quote);
+	if (at < last)
+		str_puts(out, "...");
+	str_putc(out, (char)quote);
+}
+
+static void
+put_argument(struct str *out, struct raw value)
+{
+	if (raw_kind(value) == '"')
+		put_repr(out, value, CELERY_REPR_EXCEPTION_MAX);
+	else
+		celery_repr(out, value, false, CELERY_REPR_EXCEPTION_MAX);
+}
+
 void
 celery_repr_exception(struct str *out, const char *type, struct raw args)
 {
-	size_t n = raw_kind(args) == '[' ? raw_count(args) : 1;
+	struct raw_walk walk = raw_walk(args);
+	struct raw key, member;
+	bool first = true;
 
-	str_puts(out, type);
-	if (!args.text || raw_kind(args) == 'n')
-		str_puts(out, "()");
-	else if (n > 1 || raw_kind(args) == '[') {
-		celery_repr(out, args, true, CELERY_REPR_EXCEPTION_MAX);
-		if (n == 1) {	/* "('boom',)" */
-			out->len -= 2;
-			out->text[out->len] = '\0';
-			str_putc(out, ')');
+	str_printf(out, "%s(", type);
+	if (raw_kind(args) == '[')
+		for (; raw_next(&walk, &key, &member); first = false) {
+			str_puts(out, first ? "" : ", ");
+			put_argument(out, member);
 		}
-	} else {
-		str_putc(out, '(');
-		celery_repr(out, args, false, CELERY_REPR_EXCEPTION_MAX);
-		str_putc(out, ')');
-	}
+	else if (args.text && raw_kind(args) != 'n')
+		put_argument(out, args);
+	str_putc(out, ')');
 }

@@ -16,8 +16,9 @@ struct str;
  * what apply_async() was given: "(1, 2)". */
 void celery_repr(struct str *, struct raw value, bool as_tuple, long limit);
 
-/* Add the repr of an exception: "ValueError('boom')".  ARGS is an array, or one value,
- * or none. */
+/* Add the repr of an exception: "ValueError('boom')", and where the text has an
+ * apostrophe, as Python has it, "ValueError("it's")".  ARGS is an array, or one
+ * value, or none. */
 #define CELERY_REPR_EXCEPTION_MAX 8192
 void celery_repr_exception(struct str *, const char *type, struct raw args);
 

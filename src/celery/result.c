@@ -175,19 +175,9 @@ void
 celery_exception_repr(struct str *s, const struct celery_exception *e)
 {
 	const char *type = e->type ? e->type : "Exception", *dot = strrchr(type, '.');
-	struct raw_walk walk = raw_walk(e->message);
-	struct raw key, member;
-	bool first = true;
 
-	str_printf(s, "%s(", dot ? dot + 1 : type);	/* Python says the last part alone */
-	if (e->message.text && raw_kind(e->message) != '[')
-		celery_repr(s, e->message, false, CELERY_REPR_MAX);
-	else
-		for (; e->message.text && raw_next(&walk, &key, &member); first = false) {
-			str_puts(s, first ? "" : ", ");
-			celery_repr(s, member, false, CELERY_REPR_MAX);
-		}
-	str_putc(s, ')');
+	/* Python says the last part alone */
+	celery_repr_exception(s, dot ? dot + 1 : type, e->message);
 }
 
 /* --- reading --- */

@@ -586,6 +586,32 @@ reprs_are_those_of_python(void **state)
 	}
 }
 
+static void
+exceptions_are_told_as_python_does(void **state)
+{
+	static const struct { const char *args; const char *repr; } table[] = {
+		{ "[]", "E()" }, { "[\"boom\"]", "E('boom')" }, { "[1, \"two\"]", "E(1, 'two')" },
+		{ "\"alone\"", "E('alone')" }, { "null", "E()" }, { "[null]", "E(None)" },
+		{ "[\"it's\"]", "E(\"it's\")" }, { "[\"\\\"so\\\"\"]", "E('\"so\"')" },
+		{ "[\"it's \\\"so\\\"\"]", "E('it\\'s \"so\"')" },
+		{ "[\"a\\nb\\t\\\\c\\u0000\\u007f\"]", "E('a\\nb\\t\\\\c\\x00\\x7f')" },
+		{ "[\"\\ud800 \\u00fc \\u2603\"]", "E('\\ud800 \u00fc \u2603')" },
+		{ "[[\"it's\"], {\"a\": 1}]", "E(['it\\'s'], {'a': 1})" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct str s = STR_INIT;
+		struct raw v;
+		struct refusal refusal;
+
+		assert_int_equal(raw_check(table[i].args, strlen(table[i].args), &v, &refusal), 0);
+		celery_repr_exception(&s, "E", v);
+		if (strcmp(str_text(&s), table[i].repr))
+			fail_msg("%s: %s instead of %s", table[i].args, str_text(&s), table[i].repr);
+		str_done(&s);
+	}
+}
+
 static struct uuid
 installation(void)
 {
@@ -867,6 +893,7 @@ main(void)
 		cmocka_unit_test(nanoseconds_are_cut),
 		cmocka_unit_test(what_is_written_has_all_headers_of_celery),
 		cmocka_unit_test(reprs_are_those_of_python),
+		cmocka_unit_test(exceptions_are_told_as_python_does),
 		cmocka_unit_test(a_job_has_one_id_for_ever),
 		cmocka_unit_test(a_delivery_comes_back),
 		cmocka_unit_test(our_own_message_comes_back),
