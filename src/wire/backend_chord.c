@@ -7,24 +7,37 @@
  *
  * One transaction adds a member and counts.  A member that was delivered again
  * and ended differently stands there twice, so when the count is reached it is
- * ids that count.  Workers that were told to use lists (result_chord_ordered =
+ * ids that count.  Where a chain in the header ends in a group, whoever sends
+ * that group writes its size over .s, so that the count is reached too early:
+ * as Celery does we then wait a while for what a GroupResult still misses.
+ * Workers that were told to use lists (result_chord_ordered =
  * False) make .j a list; then we do so, too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "celery/refusal.h"
+#include "io/loop.h"
 #include "io/redis.h"
 #include "wire/backend_inner.h"
 
+#define JOIN_WAIT (3 * SECOND)	/* result_chord_join_timeout */
+#define JOIN_PAUSE (SECOND / 20)
+
 struct chord {
 	int64_t size;			/* .s and .t */
+	int64_t count;			/* with ours: nobody else has had this one */
 	/* The members, of a GroupResult its leaves, in their order: */
 	VEC(struct celery_result) members;
 	VEC(struct raw) results;
 	struct raw tuple;		/* of the GroupResult */
 	struct str kept, built;		/* its document; the arrays of nested groups */
 	struct arena arena;
+	/* For leaves that are not there yet: */
+	struct timer *again;
+	span until;
+	bool late;
 };
 
 void
@@ -37,6 +50,7 @@ chord_free(struct chord *c)
 	str_done(&c->kept);
 	str_done(&c->built);
 	arena_done(&c->arena);
+	timer_free(c->again);
 	free(c);
 }
 
@@ -299,12 +313,39 @@ take_leaf(struct chord *c, const char *id, const redisReply *reply)
 
 	if (reply && reply->type == REDIS_REPLY_STRING)
 		celery_result_read(&m, reply->str, reply->len, &c->arena, &ignored);
-	/* It was stored before it was counted: it has expired since. */
-	if (!m.state || !celery_state_is_ready(m.state))
+	if (!m.state || !celery_state_is_ready(m.state)) {
 		m = (struct celery_result){ .state = "FAILURE", .exception = { "TimeoutError",
 			"celery.exceptions", { timeout, sizeof timeout - 1 } } };
+		c->late = true;
+	}
 	m.id = id;
 	vec_push(&c->members, m);
+}
+
+static void leaves_fetched(void *, const struct redis_answer *);
+
+static void
+look_again(void *arg)
+{
+	redis_fetch_words(arg, leaves_fetched);
+}
+
+/* False: some leaf is missing, and has been for long. */
+static bool
+wait_for_leaves(struct work *w)
+{
+	struct chord *c = w->chord;
+	span now = clock_monotonic();
+
+	if (!c->until)
+		c->until = now + JOIN_WAIT;
+	if (now >= c->until)
+		return false;
+	c->members.n = 0;
+	if (!c->again)
+		c->again = timer_new(w->lane->loop, look_again, w);
+	timer_start(c->again, JOIN_PAUSE);
+	return true;
 }
 
 static void
@@ -316,11 +357,14 @@ leaves_fetched(void *arg, const struct redis_answer *a)
 
 	if (!work_is_answered(w, a))
 		return;
+	c->late = false;
 	for (size_t i = 0; i < a->n; i++)
 		for (size_t k = 0; k < a->replies[i]->elements && n < w->words.n; k++, n++)
 			take_leaf(c, w->words.at[n], a->replies[i]->element[k]);
 	for (; n < w->words.n; n++)
 		take_leaf(c, w->words.at[n], NULL);
+	if (c->late && wait_for_leaves(w))
+		return;
 	build_results(c);
 	tell_complete(w, true);
 }
@@ -361,6 +405,16 @@ join_group(struct work *w)
 
 /* --- counting --- */
 
+/* By us, and by nobody else.  Where the size is too small, as above, others may
+ * have been counted since. */
+static bool
+is_reached(const struct chord *c)
+{
+	int64_t n = (int64_t)c->members.n;
+
+	return n == c->size || (n > c->size && c->count == c->size);
+}
+
 static void
 members_read(void *arg, const struct redis_answer *a)
 {
@@ -373,7 +427,7 @@ members_read(void *arg, const struct redis_answer *a)
 		tell_broken(w, "a member of the chord cannot be read");
 		return;
 	}
-	if ((int64_t)c->members.n != c->size) {
+	if (!is_reached(c)) {
 		tell_incomplete(w);
 		return;
 	}
@@ -421,6 +475,7 @@ judge(struct work *w, int64_t count, const redisReply *more, const redisReply *s
 	chord_free(w->chord);
 	w->chord = xcalloc(1, sizeof *w->chord);
 	w->chord->size = n + extra;
+	w->chord->count = count;
 	group = key_of(w, "");
 	members = key_of(w, ".j");
 	redis_say_texts(redis, "GET", group, NULL);
