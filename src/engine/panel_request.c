@@ -367,7 +367,7 @@ tell(struct panel *p, enum celery_event event, const struct request_view *view)
 {
 	const struct celery_message *m = &view->letter->message;
 	struct str args = STR_INIT, kwargs = STR_INIT, exception = STR_INIT;
-	struct celery_task_event e = { .uuid = m->id, .name = m->task, .args = m->argsrepr,
+	struct celery_task_event e = { .uuid = m->id, .name = m->shadow ? m->shadow : m->task, .args = m->argsrepr,
 		.kwargs = m->kwargsrepr, .root_id = m->root_id, .parent_id = m->parent_id,
 		.retries = m->retries, .eta = m->eta, .expires = m->expires,
 		.result = view->value, .runtime = view->runtime,

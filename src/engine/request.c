@@ -428,6 +428,7 @@ requests_new(struct worker *w, struct err *err)
 	struct requests *all = xcalloc(1, sizeof *all);
 
 	all->worker = w;
+	all->origin = wire_origin();
 	all->use_places = json_object();
 	all->rate = timer_new(w->loop, may_begin, all);
 	delay_init(all);
@@ -500,6 +501,7 @@ requests_free(struct requests *all)
 	if (!all)
 		return;
 	requests_leave(all);
+	free(all->origin);
 	free_list(all->reserved.at, all->reserved.n);
 	free_list(all->active.at, all->active.n);
 	free_list(all->ending.at, all->ending.n);

@@ -51,6 +51,7 @@ flow_new(struct request *r)
 	struct canvas_setting setting = {
 		.chords = chords_of(r->of),
 		.default_queue = r->of->worker->conf->queue,
+		.origin = r->of->origin,
 		.now = clock_now(),
 	};
 

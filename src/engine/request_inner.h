@@ -83,6 +83,7 @@ struct requests {
 	struct worker *worker;
 	struct registry *registry;
 	struct backend *backend;
+	char *origin;			/* of what follows a task */
 	bool leaving;			/* nothing is done any more */
 	VEC(struct request *) reserved, active, ending;
 	struct timer *rate;		/* somebody may begin then */

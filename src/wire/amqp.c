@@ -312,8 +312,8 @@ wire_free(struct transport *transport)
 	free(w);
 }
 
-static char *
-origin(void)
+char *
+wire_origin(void)
 {
 	char host[64] = "localhost";
 
@@ -333,7 +333,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	w->conf = conf;
 	w->installation = set->installation;
 	w->name = xstrdup(set->name);
-	w->origin = origin();
+	w->origin = wire_origin();
 	w->prefetch = set->prefetch;
 	w->registered = set->registered;
 	w->arg = set->arg;

@@ -82,6 +82,9 @@ struct transport {
  * process; the books remember. */
 struct transport *transport_local(struct loop *);
 
+/* "gen<pid>@<host>": whose message it is, for people.  The caller frees. */
+char *wire_origin(void);
+
 /* How many are open of a message that has just arrived. */
 size_t message_count_open(const struct message *);
 
