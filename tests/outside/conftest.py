@@ -18,6 +18,8 @@ pytest_plugins = ["faults"]
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the tests marked 'long' too")
+    parser.addoption("--record-stock", action="store_true",
+                     help="run the conformance cases against a stock Celery worker, and record")
 
 
 def pytest_collection_modifyitems(config, items):
