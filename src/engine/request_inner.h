@@ -1,9 +1,12 @@
 /* Between the files of clients' tasks.  For nobody else.
  *
- *	request.c          letters come, requests begin, go back, are looked at
+ *	request.c          letters come, requests begin, go back
+ *	request_look.c     they are looked at, and told of
  *	request_run.c      arguments, limits, executors; what they come to
- *	request_builtin.c  celery.map and its like, tocsin.cycle
+ *	request_builtin.c  celery.map and its like
+ *	request_cycle.c    tocsin.cycle
  *	request_end.c      followers, result, chord, acknowledgement: in that order
+ *	request_flow.c     followers and chords, step by step
  *	request_delay.c    those that are not due yet: in the books
  *	request_revoke.c   those that are not to run; rates and limits by remote control
  */
@@ -106,8 +109,10 @@ struct requests {
 
 #define request_message(r) (&(r)->letter->message)
 
-/* request.c */
+/* request_look.c */
 void request_tell(struct request *, enum request_event);
+
+/* request.c */
 void request_acknowledge(struct request *);
 void request_free(struct request *);
 struct task_use *use_get(struct requests *, const char *name, bool builtin);
@@ -147,13 +152,26 @@ void builtin_kill(struct request *);
 void request_end(struct request *);
 void request_store_started(struct request *);
 /* A builtin has planned what follows: null is its result then. */
-struct flow *request_flow(struct request *);
-void flow_free(struct flow *);
 void request_end_with(struct request *, struct flow *);
+/* Something that it waited for is there.  May end the request: nothing of it is
+ * touched after a call. */
+void request_go_on(struct request *);
 /* It will never begin. */
 void request_end_revoked(struct request *, const char *why);
 /* It could not be understood: tell who waits for it. */
 void request_tell_refused(struct requests *, const struct letter *);
+
+/* request_flow.c */
+struct flow *flow_new(struct request *);
+void flow_free(struct flow *);
+void flow_add(struct request *, struct flow *);		/* to be carried out */
+/* Go on with them; true: all are carried out, and confirmed. */
+bool flows_are_over(struct request *);
+/* Count MEMBER; when its chord is complete, BODY follows. */
+void flow_count(struct request *, const struct chord_member *, struct raw body);
+
+/* request_cycle.c */
+void cycle_begin(struct request *);
 
 /* request_delay.c */
 void delay_init(struct requests *);
