@@ -371,6 +371,15 @@ give_back(struct request *r)
 	request_free(r);
 }
 
+static struct request *
+take_active(struct requests *all, size_t i)
+{
+	struct request *r = all->active.at[i];
+
+	all->active.at[i] = all->active.at[--all->active.n];
+	return r;
+}
+
 /* Whoever waits for one whose message is gone is to be told. */
 static void
 give_up(struct request *r)
@@ -390,8 +399,9 @@ requests_stop(struct requests *all, bool over)
 		return true;
 	for (; all->reserved.n; all->reserved.n--)
 		give_back(all->reserved.at[all->reserved.n - 1]);
-	while (over && all->active.n)
-		give_up(all->active.at[--all->active.n]);
+	for (size_t i = all->active.n; over && i-- > 0; )
+		if (!all->active.at[i]->waiting)	/* for the backend, which tells it */
+			give_up(take_active(all, i));
 	return !all->active.n && !all->ending.n && !all->delaying.n && !all->sending &&
 	    !all->sent.n && !all->revoking.n && backend_is_idle(all->backend);
 }

@@ -181,9 +181,25 @@ begin_accumulate(struct request *r)
 }
 
 static void
+cleaned(void *arg, bool ok)
+{
+	struct request *r = arg;
+
+	r->waiting = false;
+	if (r->of->leaving)
+		return;
+	if (ok)
+		request_succeed(r, xstrdup("null"));
+	else
+		request_fail(r, "RuntimeError", "builtins",
+		    "the result backend cannot be cleaned up");
+}
+
+static void
 begin_cleanup(struct request *r)
 {
-	request_succeed(r, xstrdup("null"));
+	r->waiting = true;
+	backend_clean(r->of->backend, cleaned, r);
 }
 
 /* --- flows that were sent as tasks --- */
@@ -282,6 +298,7 @@ fetched(void *arg, const struct celery_result *results, size_t n)
 {
 	struct request *r = arg;
 
+	r->waiting = false;
 	if (r->of->leaving)
 		return;
 	if (results)
@@ -303,6 +320,7 @@ begin_unlock(struct request *r)
 		return;
 	}
 	r->own = u;
+	r->waiting = true;
 	backend_fetch(r->of->backend, u->unlock.ids.at.at, u->unlock.ids.at.n, fetched, r);
 }
 

@@ -147,7 +147,7 @@ requests_terminate(struct requests *all, const char *id, int signum)
 	struct request *r = all ? find_active(all, id) : NULL;
 
 	requests_revoke(all, id, false);
-	if (!r)
+	if (!r || r->waiting)	/* it computes nothing */
 		return false;
 	r->terminated = true;
 	r->signum = signum;

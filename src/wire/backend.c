@@ -108,7 +108,7 @@ is_never_full(const struct lane *lane)
 static void
 end_at_once(struct lane *lane, struct work *w)
 {
-	work_stored(w, w->kind == WORK_STORE);
+	work_stored(w, w->kind == WORK_STORE || w->kind == WORK_CLEAN);
 }
 
 static void
@@ -282,6 +282,17 @@ bool
 backend_has_chords(const struct backend *b)
 {
 	return b->kind == BACKEND_REDIS;
+}
+
+void
+backend_clean(struct backend *b, void (*cleaned)(void *, bool), void *arg)
+{
+	struct work *w = work_new(WORK_CLEAN, "");
+
+	w->stored = cleaned;
+	w->arg = arg;
+	vec_push(&w->words, xasprintf("%lld microseconds", (long long)b->conf->result_expires));
+	give(b, b->kind == BACKEND_DB && b->conf->result_expires ? b->lane : b->idle, w);
 }
 
 /* The lane that counts chords. */

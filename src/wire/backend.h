@@ -106,6 +106,10 @@ void backend_chord_count(struct backend *, const struct chord_member *,
 /* Its body is published: what was kept of it goes.  Nobody waits for that. */
 void backend_chord_forget(struct backend *, const char *group);
 
+/* Drop results that are older than result_expires: what a database does not do by
+ * itself, and Redis does. */
+void backend_clean(struct backend *, void (*cleaned)(void *arg, bool ok), void *arg);
+
 /* --- for people --- */
 
 /* Can the backend that the settings name be used?  Waits at most LIMIT, in a

@@ -369,6 +369,20 @@ begin_fetch(struct db_lane *lane, struct work *w)
 	free(ids);
 }
 
+/* --- what is too old --- */
+
+static void
+begin_clean(struct db_lane *lane, struct work *w)
+{
+	pg_say_prepared(lane->pg, "delete from celery_taskmeta where date_done < "
+	    "(now() at time zone 'UTC') - $1::interval", 1,
+	    (const char *const *)w->words.at);
+	pg_say_prepared(lane->pg, "delete from celery_tasksetmeta where date_done < "
+	    "(now() at time zone 'UTC') - $1::interval", 1,
+	    (const char *const *)w->words.at);
+	pg_ask(lane->pg, stored, w);
+}
+
 /* --- the lane --- */
 
 static void
@@ -384,6 +398,10 @@ begin(struct lane *lane, struct work *w)
 	case WORK_FETCH:
 		db->under_way++;
 		begin_fetch(db, w);
+		break;
+	case WORK_CLEAN:
+		db->under_way++;
+		begin_clean(db, w);
 		break;
 	default:
 		work_failed(w);		/* backend.c does not ask for it */

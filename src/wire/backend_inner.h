@@ -26,7 +26,7 @@
 struct lane;
 
 enum work_kind { WORK_STORE, WORK_FETCH, WORK_CHORD_SIZE, WORK_SAVE_GROUP, WORK_COUNT,
-	WORK_FORGET };
+	WORK_FORGET, WORK_CLEAN };
 
 struct work {
 	enum work_kind kind;

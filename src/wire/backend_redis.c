@@ -275,6 +275,9 @@ begin(struct lane *lane, struct work *w)
 	case WORK_COUNT:
 		chord_begin_count(w);
 		break;
+	case WORK_CLEAN:		/* Redis does that by itself */
+		work_stored(w, true);
+		break;
 	case WORK_FORGET:
 		chord_begin_forget(w);
 	}

@@ -273,3 +273,20 @@ def test_the_settings_of_a_cycle_that_is_a_task_are_seen_by_nobody(shop, tmp_pat
     shop.worker()
     done = shop.send("tocsin.cycle", kwargs={"agent": "it's $(x)"}).get(timeout=30)
     assert done["agent"] == "it's $(x)" and json.dumps(done)
+
+
+def test_results_in_a_database_are_dropped_when_they_are_old(shop):
+    shop.settings.write_text(shop.settings.read_text().replace(
+        '"redis"', f'"db+postgresql:///{shop.db.name}"\n    result_expires = "1h"', 1))
+    shop.app.conf.result_backend = None
+    shop.worker()
+    for word in "old", "new":
+        shop.send("t.note", word, task_id=word)
+    done = "select count(*) from celery_taskmeta where status = 'SUCCESS'"
+    wait_for(lambda: shop.db.one("select to_regclass('celery_taskmeta') is not null"), 20)
+    wait_for(lambda: shop.db.one(done) == 2, 20)
+    shop.db.run("update celery_taskmeta set date_done = date_done - interval '2 hours'"
+                " where task_id = 'old'")
+    shop.send("celery.backend_cleanup")
+    wait_for(lambda: shop.db.all("select task_id from celery_taskmeta where task_id in ('old', 'new')")
+             == ["new"], 20)
