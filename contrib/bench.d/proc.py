@@ -36,6 +36,21 @@ def cpu(*roots):
     return ticks / TICK
 
 
+def awake(root):
+    """Of these processes' threads, finer than ticks: the seconds that they ran,
+    and how often they woke up."""
+    ran = woken = 0
+    for pid in family(root):
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            try:
+                ran += int((task / "schedstat").read_text().split()[0])
+                woken += sum(int(line.split()[1]) for line in open(task / "status")
+                             if line.startswith("voluntary_ctxt_switches"))
+            except OSError:
+                pass
+    return ran / 1e9, woken
+
+
 def machine():
     """Seconds of CPU that anybody has used since the machine came up, and what
     its host took away from it."""

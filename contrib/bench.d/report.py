@@ -44,13 +44,17 @@ def stretch(row, size, jobs):
 
 
 def compare(rows):
-    """Add to each row how often it fits into the peers' times."""
+    """Add to each row how often it fits into Celery's times, and how often the
+    batch that writes the same fits into its own."""
     for row in rows:
         for peer in ("celery", "celery-safe"):
             other = [r for r in rows if (r["way"], r["size"]) == (peer, row["size"])]
             if other:
                 row[f"times_{peer}"] = round(
                     other[0]["seconds"]["median"] / row["seconds"]["median"], 2)
+        batch = [r for r in rows if (r["way"], r["size"]) == ("batch-history", row["size"])]
+        if batch:
+            row["of_batch"] = round(row["seconds"]["median"] / batch[0]["seconds"]["median"], 2)
 
 
 # --- the table ---
@@ -71,6 +75,7 @@ COLUMNS = (
     ("later cycles, s", lambda r, t: with_spread(r.get("later"))),
     ("x tuned", lambda r, t: number(r.get("times_celery"))),
     ("x safe", lambda r, t: number(r.get("times_celery-safe"))),
+    ("/ batch", lambda r, t: number(r.get("of_batch"))),
     ("jobs/s", lambda r, t: number(r["jobs_per_s"])),
     ("worker", lambda r, t: number(r["cpu_s_per_1000_jobs"]["worker"])),
     ("broker", lambda r, t: number(r["cpu_s_per_1000_jobs"]["broker"])),
@@ -94,6 +99,25 @@ def table(rows, titles, sizes):
                             for i, (text, w) in enumerate(zip(line, widths))).rstrip()
                   for line in block]
     return lines
+
+
+def judge_messages(rows, messages, limits):
+    """Of each row that sends: messages a second, and as a share of the limit."""
+    for row in rows:
+        if n := messages.get((row["way"], row["size"])):
+            kind = "quorum" if row["way"].startswith("quorum") else "classic"
+            row["messages"] = round(n, 1)
+            row["messages_per_s"] = round(n / row["seconds"]["median"])
+            if limits and kind in limits:
+                row["of_limit"] = round(row["messages_per_s"] / limits[kind]["median"], 3)
+
+
+def message_lines(rows, titles):
+    for row in rows:
+        if "messages" in row:
+            share = f", {100 * row['of_limit']:.0f} % of the limit" if "of_limit" in row else ""
+            yield (f"messages, {row['size']}, {titles[row['way']]}: {number(row['messages'])} a cycle,"
+                   f" {number(row['messages_per_s'])} a second{share}")
 
 
 def growth(rows, sizes):

@@ -8,7 +8,7 @@ import time
 
 import proc
 from graph import Graph
-from harness import wait_for
+from harness import Broker, wait_for
 from report import spread
 from ways import HERE, LONGEST, WAYS, Child, must
 
@@ -80,13 +80,14 @@ def idle(servers, name, seconds, tasks):
             way.start()
             ready.append(way.ready_seconds)
         time.sleep(min(3, seconds))
-        before = proc.cpu(way.worker.pid)
+        before = proc.awake(way.worker.pid)
         time.sleep(seconds)
-        used = proc.cpu(way.worker.pid) - before
+        ran, woken = (now - then for now, then in zip(proc.awake(way.worker.pid), before))
         found = {"processes": len(proc.family(way.worker.pid)),
                  "resident_mib": round(proc.resident(way.worker.pid), 1),
                  "shared_once_mib": round(proc.shared_once(way.worker.pid), 1),
-                 "cpu_percent": round(100 * used / seconds, 2), "ready_s": spread(ready)}
+                 "cpu_percent": round(100 * ran / seconds, 3),
+                 "wakeups_per_s": round(woken / seconds, 1), "ready_s": spread(ready)}
         times = round_trips(servers, way, tasks)
         found["round_trip_ms"] = {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
         return found
@@ -105,3 +106,71 @@ def round_trips(servers, way, tasks):
     must(client.process.returncode == 0, f"the client failed: {client.words()}")
     client.end()
     return list(map(float, out.split()))
+
+
+# --- the limit ---
+
+LIMIT_TABLES = """
+create table bench_limit (id integer primary key, value float8, runs integer)
+	with (fillfactor = 70);
+insert into bench_limit select n, 1, 0 from generate_series(0, 99999) n;
+create table bench_limit_job (run_id bigint, id integer, kind text, name text, version bigint,
+	queue text, state text, attempts integer, downstream integer[], primary key (run_id, id));
+"""
+BATCH = 512
+
+
+class Limit:
+    """limit.c on servers of ours: what no worker, no agent can be faster than."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.program = servers.directory / "limit"
+        include = subprocess.run(["pg_config", "--includedir"], stdout=subprocess.PIPE, text=True)
+        built = subprocess.run(
+            ["cc", "-O2", "-I", include.stdout.strip(), "-o", self.program, HERE / "limit.c",
+             "-lrabbitmq", "-lpq"], stderr=subprocess.PIPE, text=True)
+        must(built.returncode == 0, f"limit.c cannot be compiled: {built.stderr[-500:]}")
+        self.db = servers.database()
+        self.db.run(LIMIT_TABLES)
+        self.broker = Broker(servers.sandbox)
+
+    def run(self, kind, *words):
+        """In a queue of its own."""
+        with self.broker.connect() as connection:
+            channel = connection.channel()
+            channel.queue_declare("limit", durable=True, auto_delete=False,
+                                  arguments={"x-queue-type": kind})
+        child = Child([self.program, *words, "limit"],
+                      {**os.environ, **self.db.env, "BENCH_BROKER": self.broker.url},
+                      self.servers.directory, stdout=subprocess.PIPE)
+        out, _ = child.process.communicate(timeout=300)
+        with self.broker.connect() as connection:
+            connection.channel().queue_delete("limit")
+        must(child.process.returncode == 0, child.words())
+        child.end()
+        return float(out)
+
+    def loop(self, jobs, rounds):
+        """Messages a second, by the kind of queue."""
+        took = {"classic": [], "quorum": []}
+        for _ in range(rounds):
+            for kind in took:
+                before = self.db.one("select sum(runs) from bench_limit")
+                took[kind].append(self.run(kind, "loop", jobs, BATCH))
+                written = self.db.one("select sum(runs) from bench_limit") - before
+                must(jobs <= written <= jobs + BATCH, f"the loop has written {written} rows")
+        return {kind: spread(rates, 0) for kind, rates in took.items()}
+
+    def agent(self, variables, rounds):
+        """Seconds to copy so many jobs into the books and to send them."""
+        took = []
+        for _ in range(rounds):
+            self.db.run("truncate bench_limit_job")
+            took.append(self.run("classic", "agent", variables))
+            written = self.db.one("select count(*) from bench_limit_job")
+            must(written == variables, f"the agent has written {written} rows")
+        return spread(took, 4)
+
+    def end(self):
+        self.db.drop()

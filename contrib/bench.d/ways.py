@@ -106,6 +106,12 @@ class Servers:
         self.postgresql, self.rabbitmq = sandbox.pid("postgresql"), sandbox.pid("rabbitmq")
         self.number = 0
 
+    def messages(self):
+        """How many the broker has confirmed since it came up."""
+        return int(self.sandbox.rabbitmqctl(
+            "eval", "maps:get(messages_received_confirm_total,"
+            " maps:get([{protocol, amqp091}], rabbit_global_counters:overview()))."))
+
     def database(self):
         self.number += 1
         return Database(self.sandbox, f"bench_{os.getpid()}_{self.number}")
@@ -136,6 +142,7 @@ def refresh(db):
 
 class Way:
     answers = False             # its workers do the trivial task of peer_client.py, too
+    sends = False               # its messages are counted
 
     def __init__(self, name, title):
         self.name, self.title = name, title
@@ -271,6 +278,8 @@ class Local(OfTocsin):
 
 
 class Amqp(OfTocsin):
+    sends = True
+
     def __init__(self, name, title, processes=1, quorum=False):
         super().__init__(name, title)
         self.processes, self.quorum = processes, quorum
