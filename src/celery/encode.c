@@ -115,7 +115,8 @@ add_part(struct str *s, const char *before, struct raw v, const char *none)
 static void
 set_expiration(struct celery_envelope *e, instant expires, instant now)
 {
-	if (!clock_isfinite(expires))
+	/* RabbitMQ closes the channel for more; the header says it all the same. */
+	if (!clock_isfinite(expires) || expires - now > UINT32_MAX * (SECOND / 1000))
 		return;
 	snprintf(e->milliseconds, sizeof e->milliseconds, "%lld",
 	    expires > now ? (long long)(expires - now) / 1000 : 0LL);

@@ -41,6 +41,7 @@ request_free(struct request *r)
 	letter_free(r->letter);
 	free(r->queue);
 	free(r->value);
+	free(r->spent);
 	free(r->type);
 	free(r->module);
 	free(r->message);

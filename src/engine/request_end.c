@@ -127,15 +127,25 @@ count_own(struct request *r)
 
 /* What was to follow cannot: the task has failed for that. */
 static void
-fail_instead(struct request *r, const struct canvas *canvas, const struct err *err)
+fail_instead(struct request *r, const char *type, const char *module, const struct err *err)
 {
-	free(r->value);
+	free(r->spent);
+	r->spent = r->value;
 	r->value = NULL;
-	r->type = xstrdup(canvas->error_type ? canvas->error_type : "ValueError");
-	r->module = xstrdup(canvas->error_module ? canvas->error_module : "builtins");
+	free(r->children);
+	r->children = NULL;
+	r->type = xstrdup(type ? type : "ValueError");
+	r->module = xstrdup(module ? module : "builtins");
 	r->message = request_argument(err->message);
 	r->outcome = STATE_FAILURE;
 	r->todo = after_failure;
+}
+
+void
+request_fail_late(struct request *r, const struct err *err)
+{
+	if (r->outcome == STATE_SUCCESS && (*r->todo == FOLLOW || *r->todo == STORE))
+		fail_instead(r, NULL, NULL, err);
 }
 
 static int
@@ -165,7 +175,7 @@ follow(struct request *r)
 		return;
 	}
 	if (r->outcome == STATE_SUCCESS)
-		fail_instead(r, &flow->canvas, &err);
+		fail_instead(r, flow->canvas.error_type, flow->canvas.error_module, &err);
 	else
 		log_error("what was to follow a task cannot be sent", "task",
 		    request_message(r)->task, "id", request_message(r)->id,

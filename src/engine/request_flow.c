@@ -79,6 +79,33 @@ posted(void *arg, bool ok)
 	request_go_on(r);
 }
 
+/* Whoever waits for it is told; where the task's own result is not kept yet, it
+ * has failed for that, as with Celery. */
+static void
+hopeless(void *arg, const struct err *err)
+{
+	struct posting *p = arg;
+	struct request *r = p->request;
+	const struct celery_message *m = &p->step->message;
+	char *arguments;
+
+	if (!r->of->leaving) {
+		log_error("what is to follow a task cannot be sent", "task", m->task, "id", m->id,
+		    "follows", request_message(r)->id, "error", err->message);
+		arguments = request_argument(err->message);
+		backend_store(r->of->backend, &(struct celery_result){ .id = m->id,
+		    .state = celery_state_name(STATE_FAILURE), .group = m->group,
+		    .parent_id = m->parent_id, .reply_to = m->reply_to, .name = m->task,
+		    .exception = { "ValueError", "builtins", { arguments, strlen(arguments) } } },
+		    NULL, NULL);
+		free(arguments);
+		request_fail_late(r, err);
+		r->posting--;
+		request_go_on(r);
+	}
+	free(p);
+}
+
 static void
 post(struct posting *p)
 {
@@ -88,7 +115,7 @@ post(struct posting *p)
 	struct post out = { .exchange = step->queue ? "" : step->exchange,
 		.routing_key = step->queue ? step->queue : step->routing_key,
 		.declare = step->queue != NULL, .mandatory = step->queue != NULL,
-		.envelope = &e };
+		.envelope = &e, .hopeless = hopeless };
 
 	celery_encode(&step->message, clock_now(), &e);
 	e.delivery_mode = step->delivery_mode;

@@ -58,6 +58,7 @@ struct request {
 	/* What it has come to: */
 	enum celery_state outcome;
 	char *value;			/* JSON */
+	char *spent;			/* one that did not count: what follows may lend from it */
 	char *type, *module, *message;	/* of an exception; the last is an array in JSON */
 	double runtime;
 	/* While that is written down: */
@@ -156,6 +157,8 @@ void request_end_with(struct request *, struct flow *);
 /* Something that it waited for is there.  May end the request: nothing of it is
  * touched after a call. */
 void request_go_on(struct request *);
+/* Something that follows it cannot be sent: if its SUCCESS is not told yet, it is none. */
+void request_fail_late(struct request *, const struct err *);
 /* It will never begin. */
 void request_end_revoked(struct request *, const char *why);
 /* It could not be understood: tell who waits for it. */

@@ -112,6 +112,8 @@ channel_closed(void *arg, int channel, int code, const struct err *err)
 		queue_refused(line, code, err);
 		return;
 	}
+	if (is_out(line))
+		publish_exchange_hopeless(line->wire, code, err);
 	why.class = ERR_TEMPFAIL;
 	line_break(line, &why);
 }
@@ -339,6 +341,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	w->arg = set->arg;
 	w->first = 1;
 	w->deadline = timer_new(loop, publish_overdue, w);
+	w->tell = timer_new(loop, publish_tell_hopeless, w);
 	w->count_limit = timer_new(loop, count_give_up, w);
 	if (line_init(&w->out, w, "publishing", publish_queue_known, err))
 		goto fail;

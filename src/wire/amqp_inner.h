@@ -52,6 +52,8 @@ struct parcel {
 	struct parked *parked;
 	struct posted *posted;
 	void (*confirmed)(void *arg, bool ok);	/* NULL: nobody cares */
+	void (*hopeless)(void *arg, const struct err *);	/* NULL: try for ever */
+	char *why;			/* of one that is hopeless */
 	void *arg;
 	span sent_at;			/* monotonic */
 	bool settled, returned;
@@ -117,6 +119,8 @@ struct wire {
 	FIFO(struct parcel *) sent;	/* without a gap, from FIRST on */
 	uint64_t first;
 	struct timer *deadline;
+	VEC(struct parcel *) hopeless;	/* to be told of */
+	struct timer *tell;
 	bool blocked;
 	struct err blocked_err;
 	span unblocked_at;
@@ -160,6 +164,13 @@ void publish_returned(struct wire *, const struct amqp_return *);
 void publish_blocked(struct wire *, const char *reason);
 void publish_lost(struct wire *);		/* the connection has gone */
 void publish_overdue(void *arg);
+/* It can never be sent.  Told from the loop: whoever posts it hears nothing from within. */
+void publish_give_up(struct wire *, struct parcel *, const struct err *);
+void publish_tell_hopeless(void *arg);
+/* There is no such queue, nor can there be. */
+void publish_queue_hopeless(struct wire *, struct wire_queue *, const struct err *);
+/* The broker has closed the channel for what was published to an exchange. */
+void publish_exchange_hopeless(struct wire *, int code, const struct err *);
 void publish_free(struct wire *);
 
 /* amqp_post.c */
@@ -168,6 +179,8 @@ void publish_post(struct transport *, const struct post *,
 void posted_describe(const struct posted *, struct arena *, amqp_basic_properties_t *,
     struct amqp_message *);
 void posted_free(struct posted *);		/* NULL is fine */
+bool posted_has_exchange(const struct parcel *);	/* which is not the default one */
+bool posted_is_named(const struct parcel *, const char *error);	/* its exchange is */
 
 /* amqp_consume.c */
 /* An envelope lends from DELIVERY and ARENA; its headers are the caller's.  -1

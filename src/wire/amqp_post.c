@@ -5,6 +5,7 @@
  * queue of tasks waits until that is declared; one to an exchange, or to a
  * queue that belongs to a client, goes out as it is.  The names of queues come
  * from clients, so there is a limit to how many are declared. */
+#include <stdlib.h>
 #include <string.h>
 #include "base/str.h"
 #include "wire/amqp_inner.h"
@@ -91,16 +92,72 @@ place(struct wire *w, const struct post *post)
 	return queue_get(&w->out, post->routing_key, false);
 }
 
+bool
+posted_has_exchange(const struct parcel *p)
+{
+	return p->posted && *p->posted->exchange;
+}
+
+bool
+posted_is_named(const struct parcel *p, const char *error)
+{
+	char *name = posted_has_exchange(p) ? xasprintf("exchange '%s'", p->posted->exchange) : NULL;
+	bool is = name && strstr(error, name);
+
+	free(name);
+	return is;
+}
+
+/* The names in headers are short texts in AMQP. */
+static bool
+names_fit(const json_t *v)
+{
+	const char *name;
+	json_t *part;
+	size_t i;
+
+	json_object_foreach((json_t *)v, name, part)
+		if (strlen(name) > AMQP_NAME_MOST || !names_fit(part))
+			return false;
+	json_array_foreach(v, i, part)
+		if (!names_fit(part))
+			return false;
+	return true;
+}
+
+/* -1 with the reason: no broker would take it. */
+static int
+check(struct wire *w, const struct post *post, struct err *err)
+{
+	if (strlen(post->exchange) > AMQP_NAME_MOST || strlen(post->routing_key) > AMQP_NAME_MOST)
+		return err_set(err, "the name of a queue, an exchange or a routing key is longer "
+		    "than %d bytes", AMQP_NAME_MOST);
+	if (post->declare && !*post->routing_key)
+		return err_set(err, "the name of a queue is empty");
+	if (post->declare && !*post->exchange && !queue_find(&w->out, post->routing_key) &&
+	    w->out.queues.n >= QUEUES_MOST)
+		return err_set(err, "more than %d queues are named by clients", QUEUES_MOST);
+	if (!names_fit(post->envelope->headers))
+		return err_set(err, "the name of a header is longer than %d bytes", AMQP_NAME_MOST);
+	return 0;
+}
+
 void
 publish_post(struct transport *transport, const struct post *post,
     void (*confirmed)(void *, bool), void *arg)
 {
 	struct wire *w = (struct wire *)transport;
 	struct parcel *p = xcalloc(1, sizeof *p);
+	struct err err;
 
+	p->confirmed = confirmed;
+	p->hopeless = post->hopeless;
+	p->arg = arg;
+	if (p->hopeless && check(w, post, &err)) {
+		publish_give_up(w, p, &err);
+		return;
+	}
 	p->queue = place(w, post);
 	p->posted = copy(post);
-	p->confirmed = confirmed;
-	p->arg = arg;
 	publish_parcel(w, p);
 }

@@ -30,7 +30,79 @@ static void
 parcel_free(struct parcel *p)
 {
 	posted_free(p->posted);
+	free(p->why);
 	free(p);
+}
+
+/* --- what can never be sent --- */
+
+void
+publish_give_up(struct wire *w, struct parcel *p, const struct err *err)
+{
+	p->why = xstrdup(err->message);
+	vec_push(&w->hopeless, p);
+	timer_start(w->tell, 0);
+}
+
+void
+publish_tell_hopeless(void *arg)
+{
+	struct wire *w = arg;
+	VEC(struct parcel *) told = { w->hopeless.at, w->hopeless.n, w->hopeless.room };
+
+	/* Whoever hears of one may post the next. */
+	w->hopeless.at = NULL;
+	w->hopeless.n = w->hopeless.room = 0;
+	for (size_t i = 0; i < told.n; i++) {
+		struct err err;
+
+		err_set(&err, "%s", told.at[i]->why);
+		told.at[i]->hopeless(told.at[i]->arg, &err);
+		parcel_free(told.at[i]);
+	}
+	vec_done(&told);
+}
+
+void
+publish_queue_hopeless(struct wire *w, struct wire_queue *q, const struct err *err)
+{
+	size_t n = q->waiting.n - q->waiting.head;
+
+	for (; n; n--) {
+		struct parcel *p = fifo_first(&q->waiting);
+
+		fifo_pop(&q->waiting);
+		if (p->hopeless)
+			publish_give_up(w, p, err);
+		else
+			vec_push(&q->waiting, p);
+	}
+}
+
+/* What is meant is named in the broker's words; if it has other words, it is one
+ * of those to any exchange.  The rest is sent again. */
+void
+publish_exchange_hopeless(struct wire *w, int code, const struct err *err)
+{
+	bool named = false;
+
+	if (code != AMQP_NOT_FOUND && code != AMQP_ACCESS_REFUSED)
+		return;
+	for (size_t i = w->sent.head; i < w->sent.n; i++)
+		named |= posted_is_named(w->sent.at[i], err->message);
+	for (size_t i = w->sent.head; i < w->sent.n; i++) {
+		struct parcel *p = w->sent.at[i], *copy;
+
+		if (p->settled || !p->hopeless || !posted_has_exchange(p) ||
+		    (named && !posted_is_named(p, err->message)))
+			continue;
+		p->settled = true;		/* its place in the list stays */
+		copy = xcalloc(1, sizeof *copy);
+		copy->confirmed = p->confirmed;
+		copy->hopeless = p->hopeless;
+		copy->arg = p->arg;
+		publish_give_up(w, copy, err);
+	}
 }
 
 /* --- sending --- */
@@ -96,6 +168,11 @@ flush_queue(struct wire *w, struct wire_queue *q)
 
 		failpoint("publish.sending");
 		if (!send(w, p, true, &err) && (!p->parked || !send(w, p, false, &err))) {
+			if (p->hopeless && err.class == ERR_GIVEN) {
+				fifo_pop(&q->waiting);
+				publish_give_up(w, p, &err);
+				continue;
+			}
 			log_error("a message cannot be sent", "queue", q->name,
 			    "error", err.message);
 			q->held = true;
@@ -283,6 +360,12 @@ publish_free(struct wire *w)
 			fifo_pop(&q->waiting);
 		}
 	}
+	for (size_t i = 0; i < w->hopeless.n; i++) {
+		end_parcel(w->hopeless.at[i], false);
+		parcel_free(w->hopeless.at[i]);
+	}
+	vec_done(&w->hopeless);
 	vec_done(&w->sent);
 	timer_free(w->deadline);
+	timer_free(w->tell);
 }

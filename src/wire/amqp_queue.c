@@ -111,6 +111,14 @@ may_be_there(int code)
 	    code == AMQP_RESOURCE_LOCKED;
 }
 
+/* Nobody but the broker itself, or somebody who may, can make it. */
+static bool
+is_hopeless(const struct wire_queue *q, int code)
+{
+	return code == AMQP_NOT_FOUND &&
+	    (q->state == QUEUE_PASSIVE || !strncmp(q->name, "amq.", 4));
+}
+
 void
 queue_refused(struct line *line, int code, const struct err *err)
 {
@@ -125,6 +133,8 @@ queue_refused(struct line *line, int code, const struct err *err)
 	}
 	if (q) {
 		log_warn("a queue cannot be declared", "queue", q->name, "error", err->message);
+		if (line == &line->wire->out && is_hopeless(q, code))
+			publish_queue_hopeless(line->wire, q, err);
 		line->queue_err = *err;
 		err_wrap(&line->queue_err, "queue %.100s", q->name);
 		line->queue_failed = true;

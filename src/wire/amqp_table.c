@@ -159,7 +159,8 @@ table_to_json(const amqp_table_t *t)
 	return out;
 }
 
-/* A property that is not there is NULL, or -1. */
+/* A property that is not there is NULL, or -1.  A text that AMQP has no room for is
+ * left out: no queue has such a name, and the id is in the headers. */
 void
 properties_of_envelope(const struct celery_envelope *e, struct arena *arena,
     amqp_basic_properties_t *props)
@@ -177,7 +178,7 @@ properties_of_envelope(const struct celery_envelope *e, struct arena *arena,
 	};
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-		if (texts[i].text) {
+		if (texts[i].text && strlen(texts[i].text) <= AMQP_NAME_MOST) {
 			props->_flags |= texts[i].flag;
 			*texts[i].at = amqp_cstring_bytes(texts[i].text);
 		}

@@ -7,6 +7,8 @@
 #include "celery/message.h"
 #include "celery/refusal.h"
 
+struct err;
+
 /* A task that a client asks for, decoded, or an answer to a question of ours
  * (celery/answer.h); the letter of a struct message. */
 struct letter {
@@ -31,6 +33,10 @@ struct post {
 	bool declare;
 	bool mandatory;			/* no queue takes it: it counts as not sent */
 	const struct celery_envelope *envelope;
+	/* Called from the loop instead of CONFIRMED: it can never be sent.  A name is
+	 * too long, or what it names is not there and cannot be made.  NULL: such a
+	 * one is tried for ever. */
+	void (*hopeless)(void *arg, const struct err *);
 };
 
 #endif

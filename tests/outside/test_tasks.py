@@ -290,3 +290,31 @@ def test_results_in_a_database_are_dropped_when_they_are_old(shop):
     shop.send("celery.backend_cleanup")
     wait_for(lambda: shop.db.all("select task_id from celery_taskmeta where task_id in ('old', 'new')")
              == ["new"], 20)
+
+
+@pytest.mark.parametrize("options, error", [
+    ({"exchange": "nowhere", "routing_key": "x"}, "no exchange 'nowhere'"),
+    ({"exchange": "amq.rabbitmq.trace", "routing_key": "x"}, "amq.rabbitmq.trace"),
+    ({"exchange": "e" * 256, "routing_key": "x"}, "longer than 255 bytes"),
+    ({"queue": "q" * 256}, "longer than 255 bytes"),
+    ({"queue": "amq.nobody"}, "no queue 'amq.nobody'"),
+    ({"headers": {"h" * 256: 1}}, "the name of a header"),
+    ({"reply_to": "q" * 256}, None),
+    ({"expires": 1e12}, None),
+], ids=["no_exchange", "forbidden_exchange", "long_exchange", "long_queue", "no_queue",
+        "long_header", "long_reply_to", "far_expires"])
+def test_what_can_never_be_sent_fails_its_task_and_holds_up_nobody(shop, options, error):
+    worker = shop.worker()
+    follower = {"task": "t.add", "args": [1, 2], "kwargs": {}, "options": options,
+                "subtask_type": None, "immutable": True}
+    result = shop.send("t.note", "x", link=[follower])
+    if error:
+        with pytest.raises(ValueError, match=error):
+            result.get(timeout=20)
+    else:
+        assert result.get(timeout=20) == "x"
+    chain = shop.app.signature("t.add", (1, 1)) | shop.app.signature("t.add", (3,))
+    assert chain.apply_async().get(timeout=20) == 5
+    wait_for(lambda: shop.broker.depth("tocsin") == 0, 10)
+    assert worker.stop() == 0
+    assert shop.noted() == ["x"]
