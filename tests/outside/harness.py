@@ -170,13 +170,15 @@ class Sandbox:
 
 
 class Database:
-    """A fresh database: db.one("select ...", x), db.all(...), db.run(...)."""
+    """A fresh database: db.one("select ...", x), db.all(...), db.run(...).
 
-    def __init__(self, sandbox, name):
+    Or a copy of TEMPLATE, which nobody may be connected with."""
+
+    def __init__(self, sandbox, name, template="template1"):
         self.sandbox = sandbox
         self.name = name
         self._connection = None
-        self._as_owner(f"create database {name} strategy file_copy")
+        self._as_owner(f"create database {name} template {template} strategy file_copy")
         self.env = {**{k: v for k, v in sandbox.env.items() if k.startswith("PG")},
                     "PGDATABASE": name}
 
