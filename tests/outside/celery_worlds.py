@@ -26,6 +26,7 @@ from kombu import Queue
 
 import harness
 from harness import wait_for
+from test_faults_wire import frugal
 
 HERE = Path(__file__).resolve().parent
 HANDS = {"narrow": 1}
@@ -164,7 +165,7 @@ class TocsinWorld(World):
         home = self.directory / f"tocsin-{self.kind}"
         home.mkdir()
         (home / "tocsin.toml").write_text((HERE / "celery_tasks.toml").read_text())
-        self.tocsin = harness.Tocsin(home, {k: str(v) for k, v in env.items()})
+        self.tocsin = harness.Tocsin(home, {k: str(v) for k, v in frugal(env).items()})
         self.tocsin("init")
 
     def start(self):

@@ -187,7 +187,8 @@ def any_bytes(maker):
     return maker.message(maker.random.randbytes(maker.random.randrange(1, 300)))
 
 
-GARBAGE = [kind for kind in KINDS if kind[0] not in NOT_OURS] + [
+GARBAGE = [(kind, words + " body" if kind == "body is not JSON" else words, make)
+           for kind, words, make in KINDS if kind not in NOT_OURS] + [
     (BITS, "", with_turned_bits),
     ("any bytes", "json body", any_bytes),
     ("unregistered task", "unregistered", lambda m: m.message(
