@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "engine/panel.h"
 #include "engine/request_inner.h"
 #include "engine/worker.h"
 #include "io/loop.h"
@@ -42,7 +43,7 @@ fill_result(const struct request *r, struct celery_result *result)
 	*result = (struct celery_result){ .id = m->id, .state = celery_state_name(r->outcome),
 		.group = m->group, .parent_id = m->parent_id, .reply_to = m->reply_to,
 		.correlation_id = m->correlation_id, .name = m->task,
-		.worker = r->of->worker->name, .queue = r->queue, .args = m->args,
+		.worker = panel_node(r->of->worker->panel), .queue = r->queue, .args = m->args,
 		.kwargs = m->kwargs, .retries = m->retries };
 	if (r->value)
 		result->value = (struct raw){ r->value, strlen(r->value) };
@@ -93,16 +94,19 @@ void
 request_store_started(struct request *r)
 {
 	struct celery_result result;
-	char value[300];
+	struct str value = STR_INIT;
+	const char *node = panel_node(r->of->worker->panel);
 
 	if (is_ignored(r))
 		return;
 	fill_result(r, &result);
 	result.state = celery_state_name(STATE_STARTED);
-	snprintf(value, sizeof value, "{\"pid\": %ld, \"hostname\": \"%s\"}", (long)getpid(),
-	    r->of->worker->name);
-	result.value = (struct raw){ value, strlen(value) };
+	str_printf(&value, "{\"pid\": %ld, \"hostname\": ", (long)getpid());
+	json_append_text(&value, node, strlen(node));
+	str_putc(&value, '}');
+	result.value = (struct raw){ str_text(&value), value.len };
 	backend_store(r->of->backend, &result, NULL, NULL);
+	str_done(&value);
 }
 
 static void

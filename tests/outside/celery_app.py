@@ -21,6 +21,7 @@ app.conf.update(
                  for name in os.environ.get("CASES_QUEUES", "celery").split(",")],
     worker_prefetch_multiplier=int(os.environ.get("CASES_PREFETCH", 4)),
     worker_hijack_root_logger=False,
+    result_extended=bool(os.environ.get("CASES_EXTENDED")),
 )
 
 

@@ -282,6 +282,22 @@ def documents_of_a_chord(c):
     return [body, *members]
 
 
+@case("extended")
+def an_extended_document(c):
+    return c.document(c.call("t.add", 2, kwargs={"y": 3}))
+
+
+@case("extended", differs="tracebacks", tocsin={"traceback": None})
+def an_extended_document_of_a_failure(c):
+    return c.document(c.call("t.fail", "it's \u2603", shadow="shown.instead"))
+
+
+@case("extended")
+def an_extended_document_of_a_retry(c):
+    result = c.call("t.flaky", c.path(), 1)
+    return c.document(result)
+
+
 @case()
 def a_document_expires_in_a_day(c):
     result = c.call("t.add", 1, 2)

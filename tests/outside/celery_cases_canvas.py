@@ -1,5 +1,7 @@
 """Conformance cases: what a task makes follow, and what is sent for it."""
 
+import random
+import re
 import time
 
 from celery import chain, chord, group
@@ -481,6 +483,62 @@ def what_a_chord_leaves_in_redis(c):
     group_id = result.parent.id
     c.wait(lambda: "taskset" not in c.world.redis("keys", f"celery-taskset-meta-{group_id}*"))
     return c.world.redis("keys", f"celery-taskset-meta-{group_id}*")
+
+
+# --- all in one another ---
+
+
+def any_canvas(c, rng, depth, takes):
+    """A canvas of any kind, which takes a number, a list of them, something nested
+    or nothing; and what it gives."""
+    def plain():
+        if takes == "list":
+            return c.sig("t.tsum"), "number"
+        if takes == "nested":
+            return c.sig("t.echo"), "nested"
+        if takes == "number":
+            return c.sig("t.add", rng.randrange(100)), "number"
+        return c.sig("t.add", rng.randrange(100), rng.randrange(100)), "number"
+
+    def group_of(takes):
+        members = [any_canvas(c, rng, depth - 1, takes) for _ in range(rng.randrange(1, 4))]
+        return group(*(m for m, _ in members)), [gives for _, gives in members]
+    if depth == 0:
+        return plain()
+    kind = rng.choice(["plain", "chain", "chain", "chord", "chord", "group"])
+    if kind == "chain":
+        steps, gives = [], takes
+        for _ in range(rng.randrange(2, 4)):
+            step, gives = any_canvas(c, rng, depth - 1, gives)
+            steps.append(step)
+        return chain(*steps), gives
+    if kind == "chord":
+        header, gives = group_of(takes)
+        if any(g != "number" for g in gives):
+            return chord(header, c.sig("t.echo")), "nested"
+        body, gives = any_canvas(c, rng, depth - 1, "list")
+        return chord(header, body), gives
+    if kind == "group" and takes != "list":
+        header, _ = group_of(takes)
+        return chain(header, c.sig("t.echo")), "nested"
+    return plain()
+
+
+def random_case(seed):
+    @case(name=f"random_canvas_{seed}", long=seed >= 12)
+    def random_canvas(c):
+        rng = random.Random(seed)
+        while True:
+            work, gives = any_canvas(c, rng, 3, None)
+            text = re.sub("(@| at )0x[0-9a-f]+", "", str(work))
+            if 60 < len(text) < 1200:
+                break
+        result = c.apply(work)
+        return {"canvas": text, **c.outcome(c.result(result.id), timeout=10)}
+
+
+for seed in range(40):
+    random_case(seed)
 
 
 # --- builtin tasks ---

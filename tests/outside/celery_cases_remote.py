@@ -243,6 +243,21 @@ def hello(c):
 
 
 @case("control")
+def the_old_names_of_commands(c):
+    return {command: type(c.control(command)).__name__ for command in (
+        "dump_active", "dump_reserved", "dump_schedule", "dump_revoked", "dump_tasks",
+        "dump_conf")}
+
+
+@case("control")
+def terminated_by_its_own_command(c):
+    result = c.call("t.sleep", 30)
+    c.begun(result)
+    answer = c.control("terminate", signal="SIGTERM", task_id=result.id)
+    return [answer, c.outcome(result)]
+
+
+@case("control")
 def an_unknown_command(c):
     return c.control("dance")
 

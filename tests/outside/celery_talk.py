@@ -74,6 +74,7 @@ class Conversation:
     def __init__(self, world, directory, expected=None):
         self.world = world
         self.app = world.app
+        self.app.set_current()		# chords within chains ask for it
         self.directory = directory
         self.expected = expected	# what a stock worker showed, or None: it is to be seen
         self.labels = {}		# id -> label

@@ -7,6 +7,7 @@ A world is asked for by its kind, and started when it is first needed:
 	rpc	results go to the client's own queue
 	db	results are rows of celery_taskmeta
 	narrow	one hand and next to no prefetch, for what depends on order
+	extended	documents tell of the call, too: result_extended
 	control	for commands that change the worker
 	fresh	never shared: for what the worker does not survive
 """
@@ -129,6 +130,7 @@ class StockWorld(World):
         node = f"stock-{uuid.uuid4().hex[:8]}@cases"
         self.log_path = self.directory / f"stock-{self.kind}-{next(self.numbers)}.log"
         env = {**os.environ, "CASES_BROKER": self.broker.url, "CASES_BACKEND": self.backend,
+               "CASES_EXTENDED": "yes" if self.kind == "extended" else "",
                "CASES_QUEUES": self.queues, "CASES_PREFETCH": str(PREFETCH.get(self.kind, 4)),
                "PYTHONDONTWRITEBYTECODE": "1", "TZ": "UTC"}
         with open(self.log_path, "wb") as log:
@@ -162,6 +164,8 @@ class TocsinWorld(World):
                "TOCSIN_CONCURRENCY": self.hands, "TOCSIN_QUEUE": "celery"}
         if self.kind in PREFETCH:
             env["TOCSIN_PREFETCH"] = PREFETCH[self.kind] + 1
+        if self.kind == "extended":
+            env["TOCSIN_RESULT_EXTENDED"] = "true"
         home = self.directory / f"tocsin-{self.kind}"
         home.mkdir()
         (home / "tocsin.toml").write_text((HERE / "celery_tasks.toml").read_text())
