@@ -141,8 +141,9 @@ static bool
 send_again(struct sending *s)
 {
 	struct transport *t = s->of->worker->set.transport;
-	struct err err;
-	json_t *p = json_read(s->row.properties, strlen(s->row.properties), &err);
+	json_error_t error;
+	/* A client's headers may hold a NUL. */
+	json_t *p = json_loads(s->row.properties, JSON_ALLOW_NUL, &error);
 	struct celery_envelope e = {
 		.content_type = json_string_value(json_object_get(p, "content_type")),
 		.content_encoding = json_string_value(json_object_get(p, "content_encoding")),
@@ -160,7 +161,7 @@ send_again(struct sending *s)
 		t->post(t, &post, confirmed, s);
 	else
 		log_error("a delayed task cannot be read", "id", log_number(s->id),
-		    "error", err.message);
+		    "error", error.text);
 	json_decref(p);
 	return p != NULL;
 }

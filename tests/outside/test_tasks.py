@@ -318,3 +318,10 @@ def test_what_can_never_be_sent_fails_its_task_and_holds_up_nobody(shop, options
     wait_for(lambda: shop.broker.depth("tocsin") == 0, 10)
     assert worker.stop() == 0
     assert shop.noted() == ["x"]
+
+
+def test_a_delayed_task_whose_headers_hold_a_nul_is_done(shop):
+    shop.worker()
+    late = shop.send("t.note", "x", countdown=1, shadow="a\0b", headers={"own": "c\0d"})
+    assert late.get(timeout=20) == "x"
+    wait_for(lambda: shop.db.one("select count(*) from tocsin.delayed_task") == 0, 10)
