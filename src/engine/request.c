@@ -15,6 +15,9 @@
 #include "io/loop.h"
 #include "wire/wire.h"
 
+enum { ENDING_MOST = 10000 };
+#define ENDING_BYTES ((size_t)64 * 1024 * 1024)
+
 /* --- one request --- */
 
 void
@@ -25,6 +28,15 @@ request_acknowledge(struct request *r)
 	if (r->from)
 		t->ack(t, r->from);
 	r->from = NULL;
+}
+
+size_t
+request_bytes(const struct request *r)
+{
+	const struct celery_message *m = request_message(r);
+
+	return sizeof *r + sizeof *r->letter + m->args.len + m->kwargs.len + m->callbacks.len +
+	    m->errbacks.len + m->chain.len + m->chord.len;
 }
 
 void
@@ -65,6 +77,14 @@ use_get(struct requests *all, const char *name, bool builtin)
 	    json_integer((json_int_t)all->uses.n));
 	vec_push(&all->uses, s);
 	return s;
+}
+
+/* Their results cannot be kept, or their followers not be sent: what is acknowledged
+ * already is held back by nobody else. */
+static bool
+too_many_end(const struct requests *all)
+{
+	return all->ending.n >= ENDING_MOST || all->ending_bytes >= ENDING_BYTES;
 }
 
 /* --- they come --- */
@@ -160,6 +180,10 @@ requests_take(struct requests *all, struct message *m)
 		t->ack(t, m);
 		return;
 	}
+	if (m->letter->refused && too_many_end(all)) {
+		t->ack(t, m);		/* it is parked, and in the log */
+		return;
+	}
 	r = request_new(all, m);
 	if (r->letter->refused || !find_task(r)) {
 		fail_unregistered(r);
@@ -241,7 +265,7 @@ begin_ready(struct requests *all)
 	size_t hands = worker_free_hands(all->worker), kept = 0, n = all->reserved.n;
 	span soonest = 0;
 
-	if (!panel_has_mingled(all->worker->panel))
+	if (!panel_has_mingled(all->worker->panel) || too_many_end(all))
 		return;
 
 	for (size_t i = 0; i < n; i++) {

@@ -27,6 +27,8 @@ struct builtin {
 
 /* --- celery.map --- */
 
+#define MAP_BYTES ((size_t)64 * 1024 * 1024)	/* of all its results */
+
 struct mapping {
 	const struct task *task;
 	struct raw_walk walk;
@@ -63,7 +65,13 @@ mapped(void *arg, const struct exec_outcome *o)
 	}
 	str_puts(&m->results, m->n++ ? ", " : "[");
 	str_puts(&m->results, o->value);
-	map_next(r);
+	if (m->results.len <= MAP_BYTES) {
+		map_next(r);
+		return;
+	}
+	mapping_free(r);
+	request_fail(r, "ValueError", "builtins", "the results are larger than %zu bytes",
+	    MAP_BYTES);
 }
 
 static void

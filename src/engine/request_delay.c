@@ -22,6 +22,7 @@ enum {
 	SHOWN_MOST = 10000,		/* scheduled ones that can be looked at */
 };
 #define DELAY_BYTES (8 * 1024 * 1024)
+#define SHOWN_BYTES ((size_t)16 * 1024 * 1024)
 
 /* --- into the books --- */
 
@@ -59,10 +60,14 @@ describe(const struct request *r, struct kept *kept, struct delayed_task *row)
 static void
 show_scheduled(struct requests *all, struct request *r)
 {
-	if (all->scheduled.n < SHOWN_MOST)
-		vec_push(&all->scheduled, r);
-	else
+	size_t bytes = request_bytes(r);
+
+	if (all->scheduled.n == SHOWN_MOST || all->scheduled_bytes + bytes > SHOWN_BYTES) {
 		request_free(r);
+		return;
+	}
+	vec_push(&all->scheduled, r);
+	all->scheduled_bytes += bytes;
 }
 
 /* At the latest with the next sweep: others may have left some. */
@@ -190,8 +195,10 @@ forget_shown(struct requests *all)
 
 		if (request_message(r)->eta > now)
 			all->scheduled.at[kept++] = r;
-		else
+		else {
+			all->scheduled_bytes -= request_bytes(r);
 			request_free(r);
+		}
 	}
 	all->scheduled.n = kept;
 }

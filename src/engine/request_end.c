@@ -202,6 +202,7 @@ finish(struct request *r)
 	for (size_t i = 0; i < all->ending.n; i++)
 		if (all->ending.at[i] == r) {
 			all->ending.at[i] = all->ending.at[--all->ending.n];
+			all->ending_bytes -= request_bytes(r);
 			break;
 		}
 	failpoint("request.before_ack");
@@ -250,6 +251,7 @@ request_end(struct request *r)
 	r->state = REQUEST_ENDING;
 	r->todo = todo_of(r->outcome);
 	vec_push(&r->of->ending, r);
+	r->of->ending_bytes += request_bytes(r);
 	request_go_on(r);
 }
 

@@ -90,11 +90,13 @@ struct requests {
 	char *origin;			/* of what follows a task */
 	bool leaving;			/* nothing is done any more */
 	VEC(struct request *) reserved, active, ending;
+	size_t ending_bytes;		/* of their messages */
 	struct timer *rate;		/* somebody may begin then */
 	VEC(struct task_use *) uses;
 	json_t *use_places;	/* by name */
 	/* request_delay.c */
 	VEC(struct request *) delaying, scheduled;
+	size_t scheduled_bytes;
 	size_t delaying_asked;
 	struct timer *due;
 	bool due_asked;
@@ -115,6 +117,7 @@ void request_tell(struct request *, enum request_event);
 
 /* request.c */
 void request_acknowledge(struct request *);
+size_t request_bytes(const struct request *);	/* of its message, about */
 void request_free(struct request *);
 struct task_use *use_get(struct requests *, const char *name, bool builtin);
 

@@ -325,3 +325,33 @@ def test_a_delayed_task_whose_headers_hold_a_nul_is_done(shop):
     late = shop.send("t.note", "x", countdown=1, shadow="a\0b", headers={"own": "c\0d"})
     assert late.get(timeout=20) == "x"
     wait_for(lambda: shop.db.one("select count(*) from tocsin.delayed_task") == 0, 10)
+
+
+def test_tasks_stay_with_the_broker_while_too_many_results_wait(shop, sandbox):
+    shop.settings.write_text(shop.settings.read_text() + """
+    [tasks."t.early"]
+    sql = "select length(:word::text)"
+    args = ["word"]
+    acks_late = false
+    """)
+    shop.worker()
+    assert shop.send("t.add", 1, 1).get(timeout=20) == 2
+    ids = [str(uuid.uuid4()) for _ in range(450)]
+    sandbox.stop("redis")
+    try:
+        with shop.app.amqp.producer_pool.acquire() as producer:
+            for id in ids:
+                message = shop.app.amqp.as_task_v2(id, "t.early", ["x" * 200_000], {})
+                shop.app.amqp.send_task_message(producer, "t.early", message)
+        depths = [0]
+
+        def stands():
+            time.sleep(1)
+            depths.append(shop.broker.depth("tocsin"))
+            return depths[-1] == depths[-2]
+        wait_for(stands, 60)
+        assert depths[-1] > 0
+    finally:
+        sandbox.start("redis")
+    wait_for(lambda: shop.app.backend.client.exists(*[f"celery-task-meta-{id}" for id in ids]) == 450, 60)
+    assert shop.broker.depth("tocsin") == 0
