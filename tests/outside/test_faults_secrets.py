@@ -30,6 +30,11 @@ DISGUISES = re.compile("|".join([WORD, WORD.encode().hex(), "%63%34", *(
     base64.b64encode(b"x" * n + WORD.encode()).decode()[4 if n else 0:8] for n in range(3))]), re.I)
 
 
+def coded(secret):
+    """As a part of an address."""
+    return quote(secret, safe="")
+
+
 @pytest.fixture
 def scram(db):
     """Two roles of whom PostgreSQL wants their passwords, over TCP.
@@ -110,14 +115,14 @@ def test_F_F10_secrets(db, broker, scram, rabbit, tmp_path):
     secret.write_text(scram("owner") + "\n")
     secret.chmod(0o600)
     clocks = "".join(f'{key[7:].lower()} = "{value}"\n' for key, value in QUICK.items())
-    settings = clocks + (f'broker_url = "{rabbit()}"\nredis_url = "redis://:{quote(REDIS)}@127.0.0.1:1/0"\n'
+    settings = clocks + (f'broker_url = "{rabbit()}"\nredis_url = "redis://:{coded(REDIS)}@127.0.0.1:1/0"\n'
                          'pass_environment = ["WANTED"]\nlog_level = "debug"\n')
     config = tmp_path / "tocsin.toml"
     config.write_text(settings)
     config.chmod(0o600)
     tocsin = Tocsin(tmp_path, {
         "TOCSIN_DATABASE_URL_FILE": str(secret), "TOCSIN_MEASURING_URL": scram("looker"),
-        "TOCSIN_RESULT_BACKEND": f"redis://:{quote(RESULTS)}@127.0.0.1:1/1", "PGPASSWORD": LIBPQ,
+        "TOCSIN_RESULT_BACKEND": f"redis://:{coded(RESULTS)}@127.0.0.1:1/1", "PGPASSWORD": LIBPQ,
         "WANTED": "as you wish", "TOCSIN_CONFIG": str(config)})
 
     def run(*args, **options):
@@ -172,7 +177,7 @@ def test_F_F10_secrets(db, broker, scram, rabbit, tmp_path):
             run(*args, status=None)
 
         # settings read again: wrong ones, and others that wait for a restart
-        config.write_text(settings + f'redis_url = "redis://:{quote(REDIS)}@127.0.0.1:1/0"\n')
+        config.write_text(settings + f'redis_url = "redis://:{coded(REDIS)}@127.0.0.1:1/0"\n')
         worker.signal(signal.SIGHUP)
         worker.wait_for("the settings are wrong, the old ones stay")
         config.write_text(settings.replace("127.0.0.1:1/0", "127.0.0.1:2/0"))

@@ -168,6 +168,8 @@ def test_a_delayed_task_is_not_begun_before_its_time(shop):
 def test_a_revoked_task_does_not_run_and_a_later_worker_knows_it(shop):
     first = shop.worker()
     doomed = str(uuid.uuid4())
+    # what nobody listens to yet is said in vain
+    wait_for(lambda: shop.app.control.ping(timeout=0.5), 20)
     shop.app.control.revoke(doomed)
     wait_for(lambda: shop.db.all("select id from tocsin.revoked_task") == [doomed], 10)
     assert first.stop() == 0
