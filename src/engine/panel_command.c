@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/panel_inner.h"
+#include "engine/request.h"
 #include "io/loop.h"
 #include "wire/amqp.h"
 
@@ -119,7 +120,7 @@ grow(struct panel *p, int64_t by, const char *ok, struct str *answer)
 		return;
 	}
 	worker_grow(w, by);
-	transport_amqp_prefetch(w->set.transport, worker_prefetch(w->conf, worker_concurrency(w)));
+	requests_tell_prefetch(w);
 	celery_control_ok(answer, "%s", ok);
 }
 

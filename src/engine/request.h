@@ -79,6 +79,9 @@ bool requests_know(const struct requests *, const char *task);
 void requests_take(struct requests *, struct message *);	/* it has a letter */
 void requests_turn(struct requests *);		/* begin what may begin */
 size_t requests_active(const struct requests *);	/* hands that they use */
+/* How many messages the broker gives us at once: as the settings say, and one for
+ * each tocsin.cycle, which waits here for others that come by the same queue. */
+void requests_tell_prefetch(struct worker *);
 /* The settings were read again. */
 void requests_take_registry(struct requests *);
 /* The worker stops: what has not begun goes back, and if grace is OVER what runs

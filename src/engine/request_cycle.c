@@ -14,7 +14,9 @@
 #include "engine/request_inner.h"
 #include "engine/worker.h"
 #include "io/child.h"
+#include "wire/amqp.h"
 
+enum { CYCLES_MOST = 100 };	/* at once that do not take the place of other messages */
 enum { ARGUMENTS = 6 };
 static const char *const arguments[ARGUMENTS] = {
 	"agent", "events", "at", "wait", "if_busy", "force",
@@ -104,6 +106,34 @@ put_command(struct request *r, struct str *command)
 	return 0;
 }
 
+void
+requests_tell_prefetch(struct worker *w)
+{
+	size_t cycles = w->requests ? w->requests->cycles : 0, n = worker_prefetch(w->conf,
+	    worker_concurrency(w)) + (cycles < CYCLES_MOST ? cycles : CYCLES_MOST);
+
+	transport_amqp_prefetch(w->set.transport, (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX));
+}
+
+static void
+begun(struct request *r)
+{
+	r->in_cycle = true;
+	r->of->cycles++;
+	requests_tell_prefetch(r->of->worker);
+}
+
+void
+cycle_over(struct request *r)
+{
+	if (!r->in_cycle)
+		return;
+	r->in_cycle = false;
+	r->of->cycles--;
+	if (!r->of->leaving)
+		requests_tell_prefetch(r->of->worker);
+}
+
 /* 0 and 1 are ways for a cycle to end; the line of JSON tells which. */
 static void
 ended(void *arg, const struct child_end *end)
@@ -114,6 +144,7 @@ ended(void *arg, const struct child_end *end)
 	char *failure;
 
 	r->child = NULL;
+	cycle_over(r);
 	if (r->terminated) {
 		request_end_terminated(r);
 		return;
@@ -156,6 +187,8 @@ cycle_begin(struct request *r)
 	set.environment = (const char *const *)e.at;
 	if (!(r->child = child_start(r->of->worker->loop, &set, ended, r, &err)))
 		request_fail(r, "RuntimeError", "builtins", "%s", err.message);
+	else
+		begun(r);
 	environment_done(&e);
 	str_done(&command);
 	explicit_bzero(settings.text, settings.len);

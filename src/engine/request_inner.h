@@ -53,6 +53,7 @@ struct request {
 	char *input;
 	struct exec *exec;
 	struct child *child;		/* of tocsin.cycle */
+	bool in_cycle;			/* it is counted in cycles */
 	void *own;			/* of a builtin */
 	bool uses_hand;
 	/* What it has come to: */
@@ -91,6 +92,7 @@ struct requests {
 	bool leaving;			/* nothing is done any more */
 	VEC(struct request *) reserved, active, ending;
 	size_t ending_bytes;		/* of their messages */
+	size_t cycles;			/* tocsin.cycle: their children run */
 	struct timer *rate;		/* somebody may begin then */
 	VEC(struct task_use *) uses;
 	json_t *use_places;	/* by name */
@@ -178,6 +180,7 @@ void flow_count(struct request *, const struct chord_member *, struct raw body);
 
 /* request_cycle.c */
 void cycle_begin(struct request *);
+void cycle_over(struct request *);		/* its child has gone; else nothing */
 
 /* request_delay.c */
 void delay_init(struct requests *);

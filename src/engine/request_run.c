@@ -303,6 +303,7 @@ request_kill(struct request *r)
 		child_kill(r->child);
 	r->exec = NULL;
 	r->child = NULL;
+	cycle_over(r);
 	end_run(r);
 	builtin_kill(r);
 }

@@ -43,8 +43,7 @@ struct daemon {
 static void
 take_changes(struct daemon *d)
 {
-	transport_amqp_prefetch(d->transport, worker_prefetch(d->set->conf,
-	    worker_concurrency(d->worker)));
+	requests_tell_prefetch(d->worker);
 	worker_take_changes(d->worker);
 	loop_nudge(d->loop);
 }

@@ -357,3 +357,14 @@ def test_tasks_stay_with_the_broker_while_too_many_results_wait(shop, sandbox):
         sandbox.start("redis")
     wait_for(lambda: shop.app.backend.client.exists(*[f"celery-task-meta-{id}" for id in ids]) == 450, 60)
     assert shop.broker.depth("tocsin") == 0
+
+
+def test_cycles_that_are_waited_for_do_not_keep_their_variables_out(shop, tmp_path):
+    graph = tmp_path / "graph.toml"
+    graph.write_text('[variables.v]\nsql = "select 1"\n[evidences.e]\ndefinition = "v == 1"\n'
+                     '[events.x]\ndefinition = "e"\ninterval = 0\n')
+    shop.tocsin("load", graph)
+    cycles = [shop.send("tocsin.cycle", kwargs={"wait": True, "if_busy": "wait"}) for _ in range(3)]
+    shop.worker("-c", 1, env={"TOCSIN_PREFETCH": "2"})
+    assert [cycle.get(timeout=30)["state"] for cycle in cycles] == ["DONE"] * 3
+    assert shop.send("t.add", 1, 1).get(timeout=20) == 2
