@@ -355,6 +355,7 @@ def test_tasks_stay_with_the_broker_while_too_many_results_wait(shop, sandbox):
         assert depths[-1] > 0
     finally:
         sandbox.start("redis")
+    shop.app.backend.client.connection_pool.disconnect()  # those of before
     wait_for(lambda: shop.app.backend.client.exists(*[f"celery-task-meta-{id}" for id in ids]) == 450, 60)
     assert shop.broker.depth("tocsin") == 0
 
