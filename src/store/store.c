@@ -9,14 +9,16 @@
 #include "store/row.h"
 
 /* Whatever the database asks for by default: a settling locks first and then
- * looks, and must see what was written before it had the lock. */
-#define ISOLATION "-c default_transaction_isolation=read\\ committed"
+ * looks, and must see what was written before it had the lock.  And no statement
+ * of ours runs for long enough to be worth compiling: that took longer than to
+ * plan a cycle of a thousand variables. */
+#define OPTIONS "-c default_transaction_isolation=read\\ committed -c jit=off"
 
 struct pg_settings
 store_settings(const struct conf *conf)
 {
 	return (struct pg_settings){ .conninfo = conf->database_url, .name = "tocsin",
-		.options = ISOLATION,
+		.options = OPTIONS,
 		.connect_timeout = conf->connect_timeout,
 		.statement_timeout = conf->statement_timeout,
 		.answer_timeout = conf->database_timeout, .heartbeat = conf->heartbeat };
@@ -31,9 +33,9 @@ store_engine_settings(const struct conf *conf)
 {
 	struct pg_settings settings = store_settings(conf);
 
-	settings.options = ISOLATION " -c enable_hashjoin=off -c enable_mergejoin=off"
+	settings.options = OPTIONS " -c enable_hashjoin=off -c enable_mergejoin=off"
 	    " -c enable_seqscan=off -c join_collapse_limit=1 -c from_collapse_limit=1"
-	    " -c plan_cache_mode=force_generic_plan -c jit=off";
+	    " -c plan_cache_mode=force_generic_plan";
 	/* What a worker that has vanished had locked in the middle of a settling
 	 * is free again. */
 	settings.idle_timeout = conf->database_timeout;
