@@ -771,6 +771,20 @@ def test_no_statement_of_a_worker_reads_the_jobs_of_the_past(rows, monkeypatch):
     assert read < 100000, f"{read} jobs were read"
 
 
+def test_a_job_costs_what_it_costs_however_many_its_run_has(rows):
+    """On books that nobody has analyzed, as those of a first cycle are: no statement
+    reads the jobs of the run to find one of them."""
+    rows.db.run("alter table tocsin.job set (autovacuum_enabled = off)")
+    rows.load("\n".join(
+        f'[variables.v{n}]\nsql = "select {n}"\n'
+        f'[evidences.e{n}]\ndefinition = "v{n} + v{(n + 1) % 200} > 0"\n'
+        f'[events.x{n}]\ndefinition = "e{n} and e{(n + 7) % 200}"\ninterval = 0'
+        for n in range(200)))
+    read = cost_of(rows, lambda: rows.cycles.run(env=PATIENT))["job"]
+    assert rows.db.one("select count(*) from tocsin.signal") == 200
+    assert read < 600 * 40, f"{read} jobs were read for 600"
+
+
 def swept(db):
     """Two sweeps have begun since we were called."""
     for _ in range(2):
