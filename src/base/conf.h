@@ -21,8 +21,8 @@
 struct err;
 struct str;
 
-/* What each of them means stands in the table, in conf.c.  Texts are never NULL,
- * but may be empty. */
+/* What each of them means stands in conf_table.c.  Texts are never NULL, but may
+ * be empty. */
 struct conf {
 	char *database_url, *measuring_url, *measuring_role;
 	char *broker_url, *broker_ca, *redis_url, *redis_ca, *result_backend;
@@ -69,6 +69,9 @@ int conf_environment(struct conf *, char *const *environment, struct err *);
 
 extern const struct setting conf_settings[];
 extern const size_t conf_count;
+#define CONF_ADDRESS_MAX 4096
+/* A program that runs keeps what it had until it is started again. */
+bool conf_waits(const struct setting *);
 
 #define CONF_VARIABLE 64
 /* "TOCSIN_LEASE".  Returns BUF. */

@@ -1,7 +1,7 @@
 /* One setting: how its text is read into a field, checked, and shown again.
  *
- * A setting describes a field of some struct, its owner; base/conf.c has the
- * table of those that tocsin has. */
+ * A setting describes a field of some struct, its owner; base/conf_table.c
+ * has the table of those that tocsin has. */
 #ifndef BASE_SETTING_H
 #define BASE_SETTING_H
 
