@@ -1,12 +1,13 @@
 /* Between the files of the result backends.  For nobody else.
  *
- *	backend.c        which there is; what its users see
- *	backend_lane.c   what waits, in order; the back-off; the log
- *	backend_redis.c  results in Redis
- *	backend_chord.c  chords, which Redis counts
- *	backend_rpc.c    results as messages to clients
- *	backend_db.c     results in PostgreSQL
- *	backend_look.c   is it there?  For doctor
+ *	backend.c             which there is; what its users see
+ *	backend_lane.c        what waits, in order; the back-off; the log
+ *	backend_redis.c       results in Redis
+ *	backend_chord.c       chords, which Redis counts
+ *	backend_chord_join.c  what their members have come to
+ *	backend_rpc.c         results as messages to clients
+ *	backend_db.c          results in PostgreSQL
+ *	backend_look.c        is it there?  For doctor
  *
  * A lane takes work and does it: begins it in the order in which it came, as
  * much at once as its kind likes, and begins it again after a failure that will
@@ -111,7 +112,7 @@ struct lane *lane_db(struct loop *, const struct conf *, const char *url, struct
 /* Put the columns of RESULT into the words of WORK. */
 void lane_db_row(struct work *, const struct celery_result *, bool extended, instant now);
 
-/* --- Redis, between backend_redis.c and backend_chord.c --- */
+/* --- Redis, between backend_redis.c and the two of chords --- */
 
 struct redis;
 struct redis_answer;
@@ -126,6 +127,13 @@ bool work_is_executed(struct work *, const struct redis_answer *);
 
 void chord_begin_count(struct work *);
 void chord_begin_forget(struct work *);
+char *chord_key(const struct work *, const char *suffix);	/* the caller frees */
+/* COUNT members stand there, SIZE were to come: read them, and tell. */
+void chord_join(struct work *, int64_t size, int64_t count);
+/* Ends of a count: there are more to come; nobody can make sense of what stands
+ * there. */
+void chord_tell_incomplete(struct work *);
+void chord_tell_broken(struct work *, const char *why);
 void chord_free(struct chord *);
 /* MGET of the documents of all words. */
 void redis_fetch_words(struct work *, void (*answered)(void *, const struct redis_answer *));
