@@ -1,7 +1,8 @@
 /* Between the files of a worker's remote side.  For nobody else.
  *
- *	remote.c          events and answers out, the clock, the beat
+ *	remote.c          comes and goes with the lines; the clock
  *	remote_place.c    exchanges and queues are declared, one after the other
+ *	remote_tell.c     events and answers out, the beat
  *	remote_hear.c     requests, events of others, what they know of revoked tasks
  */
 #ifndef WIRE_REMOTE_INNER_H
@@ -84,11 +85,6 @@ struct remote {
 
 /* remote.c */
 void remote_adjust_clock(struct remote *, int64_t other);
-void remote_tell_elect_ack(struct remote *, const char *id);
-void remote_answer(struct remote *, const struct celery_control *, const struct str *value);
-/* Now, or not at all. */
-bool remote_publish(struct remote *, int channel, const char *exchange, const char *key,
-    const json_t *headers, const struct str *body, int delivery_mode);
 void remote_place_there(struct remote *, struct places *, const struct place *);
 void remote_places_done(struct remote *, struct places *);
 
@@ -103,6 +99,18 @@ void places_forget(struct places *, const char *exchange);	/* it is not there an
 void places_answered(struct places *, const struct amqp_answer *);
 void places_refused(struct places *, int code, const struct err *);
 void places_lost(struct places *);	/* the connection has gone */
+
+/* remote_tell.c */
+void tell_init(struct remote *);	/* its settings and its wire are there */
+void tell_done(struct remote *);
+void tell_begin(struct remote *);	/* the places of the line out are there */
+void tell_lost(struct remote *);	/* the connection has gone */
+void tell_forget_exchange(struct remote *);	/* the other one, of answers */
+void remote_tell_elect_ack(struct remote *, const char *id);
+void remote_answer(struct remote *, const struct celery_control *, const struct str *value);
+/* Now, or not at all. */
+bool remote_publish(struct remote *, int channel, const char *exchange, const char *key,
+    const json_t *headers, const struct str *body, int delivery_mode);
 
 /* remote_hear.c */
 void hear_begin(struct remote *);		/* the connection is there */
