@@ -5,20 +5,18 @@
  *	  ready                        <----- their answers
  *	  groups                       <----> answers, in order
  *
- * The login is a group like others.  Whatever ends a connection comes to
- * fail(), which answers what is under way, tells `lost', and sets the time of
- * the next try. */
+ * The login is a group like others (redis_group.c).  Whatever ends a connection
+ * comes to redis_fail(), which answers what is under way, tells `lost', and sets
+ * the time of the next try. */
 #include "io/redis.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "base/vec.h"
 #include "io/loop.h"
-#include "io/redis_url.h"
+#include "io/redis_inner.h"
 #include "io/socket.h"
 
 #define BACK_OFF (SECOND / 4)
@@ -27,60 +25,8 @@
 #define GROUPS_MOST 2048		/* under way */
 #define SLOW ((size_t)128 << 10)	/* bytes a second: slower is no way at all */
 #define REPLY_MOST ((size_t)256 << 20)
-#define ELEMENTS_MOST (1 << 20)		/* of one array */
-
-enum state { DOWN, CONNECTING, LOGGING_IN, READY };
-
-struct group {
-	size_t n, got;
-	size_t bytes;			/* that were said */
-	redisReply **replies;
-	void (*answered)(void *, const struct redis_answer *);
-	void *arg;
-};
-
-struct redis {
-	struct loop *loop;
-	struct redis_url url;
-	char *name, *ca_file;
-	span connect_timeout, answer_timeout, heartbeat;
-	size_t largest_reply;
-	const struct redis_events *events;
-	void *arg;
-	enum state state;
-	struct socket *socket;
-	redisReader *reader;
-	redisReplyObjectFunctions functions;
-	size_t unread;			/* bytes of a reply that is not whole yet */
-	struct timer *deadline;		/* of connecting, of answers; the next PING */
-	struct timer *reconnect;
-	int failures;			/* in a row */
-	span heard_at;
-	size_t sent;			/* all that was ever written on this connection */
-	size_t taken;			/* of that by the network, when we last looked */
-	size_t said, said_bytes;	/* commands of the group that is being made */
-	size_t owed;			/* bytes of the groups under way */
-	VEC(struct group) groups;	/* under way: from FIRST on */
-	size_t first;
-	bool freed;
-	int busy;
-};
-
-static size_t
-under_way(const struct redis *r)
-{
-	return r->groups.n - r->first;
-}
 
 /* --- the end --- */
-
-static void
-group_done(struct group *g)
-{
-	for (size_t i = 0; i < g->got; i++)
-		freeReplyObject(g->replies[i]);
-	free(g->replies);
-}
 
 static void
 disconnect(struct redis *r)
@@ -93,7 +39,7 @@ disconnect(struct redis *r)
 	r->reader = NULL;
 	r->unread = r->sent = r->taken = 0;
 	r->said = r->said_bytes = 0;
-	r->state = DOWN;
+	r->state = REDIS_DOWN;
 }
 
 static void
@@ -124,33 +70,6 @@ leave(struct redis *r)
 		destroy(r);
 }
 
-static struct group
-take_first(struct redis *r)
-{
-	struct group g = r->groups.at[r->first++];
-
-	r->owed -= g.bytes;
-	if (r->first == r->groups.n)
-		r->first = r->groups.n = 0;
-	else if (r->first >= 1024 && r->first * 2 >= r->groups.n) {
-		r->groups.n -= r->first;
-		memmove(r->groups.at, r->groups.at + r->first,
-		    r->groups.n * sizeof *r->groups.at);
-		r->first = 0;
-	}
-	return g;
-}
-
-static void
-answer(struct redis *r, struct group *g, const struct err *err)
-{
-	struct redis_answer a = { g->replies, g->n, err };
-
-	if (g->answered && !r->freed)
-		g->answered(g->arg, &a);
-	group_done(g);
-}
-
 static void
 connect_later(struct redis *r)
 {
@@ -161,12 +80,12 @@ connect_later(struct redis *r)
 	timer_start(r->reconnect, wait / 2 + (span)(random() % (wait / 2)));
 }
 
-static void
-fail(struct redis *r, const struct err *why)
+void
+redis_fail(struct redis *r, const struct err *why)
 {
 	struct err err = *why;
 
-	if (r->state == DOWN)
+	if (r->state == REDIS_DOWN)
 		return;
 	if (r->url.path)
 		err_wrap(&err, "Redis %s", r->url.path);
@@ -175,10 +94,10 @@ fail(struct redis *r, const struct err *why)
 	enter(r);
 	disconnect(r);
 	connect_later(r);
-	while (under_way(r) && !r->freed) {
-		struct group g = take_first(r);
+	while (redis_under_way(r) && !r->freed) {
+		struct group g = group_take_first(r);
 
-		answer(r, &g, &err);
+		group_answer(r, &g, &err);
 		err.class = err.class == ERR_GIVEN ? ERR_TEMPFAIL : err.class;
 	}
 	if (!r->freed)
@@ -196,12 +115,12 @@ answer_limit(const struct redis *r)
 }
 
 /* Sleep until an answer is overdue, or a PING is due. */
-static void
-set_deadline(struct redis *r)
+void
+redis_set_deadline(struct redis *r)
 {
-	span limit = under_way(r) ? answer_limit(r) : r->heartbeat;
+	span limit = redis_under_way(r) ? answer_limit(r) : r->heartbeat;
 
-	if (r->state == CONNECTING || r->state == LOGGING_IN)
+	if (r->state == REDIS_CONNECTING || r->state == REDIS_LOGGING_IN)
 		return;			/* the one of connecting runs */
 	if (limit)
 		timer_start(r->deadline, r->heard_at + limit - clock_monotonic());
@@ -212,7 +131,7 @@ set_deadline(struct redis *r)
 static bool
 is_overdue(const struct redis *r)
 {
-	return r->state == READY && under_way(r) &&
+	return r->state == REDIS_READY && redis_under_way(r) &&
 	    clock_monotonic() >= r->heard_at + answer_limit(r);
 }
 
@@ -240,55 +159,29 @@ deadline_came(void *arg)
 		look_at_progress(r);
 	if (is_overdue(r))
 		socket_read_now(r->socket);	/* it may be we who were stopped */
-	if (r->freed || r->state == DOWN) {
+	if (r->freed || r->state == REDIS_DOWN) {
 		leave(r);
 		return;
 	}
-	if (r->state != READY) {
+	if (r->state != REDIS_READY) {
 		err_class(&err, ERR_TEMPFAIL, "not ready within %s; it was %s",
 		    clock_format_span(r->connect_timeout, length),
-		    r->state == CONNECTING ? socket_stage(r->socket) : "logging in");
-		fail(r, &err);
+		    r->state == REDIS_CONNECTING ? socket_stage(r->socket) : "logging in");
+		redis_fail(r, &err);
 	} else if (is_overdue(r)) {
 		err_class(&err, ERR_TEMPFAIL, "no answer within %s",
 		    clock_format_span(answer_limit(r), length));
-		fail(r, &err);
-	} else if (!under_way(r) && r->heartbeat) {
+		redis_fail(r, &err);
+	} else if (!redis_under_way(r) && r->heartbeat) {
 		redis_say_texts(r, "PING", NULL);
 		redis_ask(r, NULL, NULL);
 	} else {
-		set_deadline(r);
+		redis_set_deadline(r);
 	}
 	leave(r);
 }
 
-/* --- answers --- */
-
-int
-redis_reply_error(const redisReply *reply, struct err *err)
-{
-	static const char *const ours[] = { "NOAUTH", "WRONGPASS", "NOPERM",
-		"ERR invalid password", "ERR Client sent AUTH", "ERR AUTH", "ERR DB index",
-		"ERR invalid DB index" };
-	struct str text = STR_INIT;
-	enum err_class class = ERR_TEMPFAIL;
-	char *raw;
-
-	if (!reply || reply->type != REDIS_REPLY_ERROR)
-		return 0;
-	if (!strncmp(reply->str, "WRONGTYPE", 9) || (!strncmp(reply->str, "ERR ", 4) &&
-	    strncmp(reply->str, "ERR max number of clients", 25)))
-		class = ERR_GIVEN;
-	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-		if (!strncmp(reply->str, ours[i], strlen(ours[i])))
-			class = ERR_CONFIG;
-	raw = xstrndup(reply->str, reply->len);
-	str_visible(&text, raw);
-	err_class(err, class, "it says: %.500s", str_text(&text));
-	free(raw);
-	str_done(&text);
-	return -1;
-}
+/* --- the login --- */
 
 static void
 logged_in(void *arg, const struct redis_answer *a)
@@ -296,7 +189,7 @@ logged_in(void *arg, const struct redis_answer *a)
 	struct redis *r = arg;
 	struct err err;
 
-	if (a->err)		/* fail() is at it */
+	if (a->err)		/* redis_fail() is at it */
 		return;
 	for (size_t i = 0; i < a->n; i++) {
 		/* The name is a courtesy. */
@@ -304,11 +197,11 @@ logged_in(void *arg, const struct redis_answer *a)
 
 		if (!is_name && redis_reply_error(a->replies[i], &err)) {
 			err_wrap(&err, "at the login");
-			fail(r, &err);
+			redis_fail(r, &err);
 			return;
 		}
 	}
-	r->state = READY;
+	r->state = REDIS_READY;
 	r->failures = 0;
 	r->events->ready(r->arg);
 }
@@ -329,48 +222,6 @@ say_login(struct redis *r)
 	redis_ask(r, logged_in, r);
 }
 
-static void
-take_reply(struct redis *r, redisReply *reply)
-{
-	struct group *first, g;
-	struct err err;
-
-	if (!under_way(r)) {
-		/* As one that has too many clients, or is in protected mode. */
-		if (!redis_reply_error(reply, &err))
-			err_class(&err, ERR_TEMPFAIL, "it answers what nobody asked");
-		freeReplyObject(reply);
-		fail(r, &err);
-		return;
-	}
-	first = &r->groups.at[r->first];
-	first->replies[first->got++] = reply;
-	if (first->got < first->n)
-		return;
-	g = take_first(r);
-	answer(r, &g, NULL);
-}
-
-/* hiredis would ask for memory for as many elements as the server says. */
-static redisReplyObjectFunctions standard_functions;
-
-static void *
-create_array(const redisReadTask *task, int elements)
-{
-	return elements > ELEMENTS_MOST ? NULL : standard_functions.createArray(task, elements);
-}
-
-static void
-create_reader(struct redis *r)
-{
-	r->reader = redisReaderCreate();
-	if (!r->reader)
-		mem_end();
-	standard_functions = r->functions = *r->reader->fn;
-	r->functions.createArray = create_array;
-	r->reader->fn = &r->functions;
-}
-
 /* --- events of the socket --- */
 
 static void
@@ -378,8 +229,8 @@ connected(void *arg)
 {
 	struct redis *r = arg;
 
-	create_reader(r);
-	r->state = LOGGING_IN;
+	redis_create_reader(r);
+	r->state = REDIS_LOGGING_IN;
 	r->heard_at = clock_monotonic();
 	say_login(r);
 }
@@ -403,19 +254,19 @@ arrived(void *arg, const uint8_t *p, size_t n)
 		if (rc != REDIS_OK || !reply)
 			break;
 		r->unread = 0;
-		take_reply(r, reply);
+		redis_take_reply(r, reply);
 	}
 	if (!r->freed && r->socket == before && rc != REDIS_OK) {
 		err_class(&err, ERR_GIVEN, "it breaks the rules of the protocol: %s",
 		    r->reader->errstr);
-		fail(r, &err);
+		redis_fail(r, &err);
 	} else if (!r->freed && r->socket == before && r->unread > r->largest_reply) {
 		err_class(&err, ERR_GIVEN, "an answer of more than %zu bytes",
 		    r->largest_reply);
-		fail(r, &err);
+		redis_fail(r, &err);
 	}
-	if (!r->freed && r->state == READY)
-		set_deadline(r);
+	if (!r->freed && r->state == REDIS_READY)
+		redis_set_deadline(r);
 	leave(r);
 	return n;
 }
@@ -425,12 +276,12 @@ static void
 lost(void *arg, const struct err *err)
 {
 	struct redis *r = arg;
-	const struct group *g = under_way(r) ? &r->groups.at[r->first] : NULL;
+	const struct group *g = redis_under_way(r) ? &r->groups.at[r->first] : NULL;
 	struct err why = *err;
 
-	if (r->state == LOGGING_IN && g && g->got && redis_reply_error(g->replies[0], &why))
+	if (r->state == REDIS_LOGGING_IN && g && g->got && redis_reply_error(g->replies[0], &why))
 		err_wrap(&why, "at the login");
-	fail(r, &why);
+	redis_fail(r, &why);
 }
 
 static const struct socket_events socket_events = { connected, arrived, lost };
@@ -443,7 +294,7 @@ connect_now(void *arg)
 		.port = r->url.path ? 0 : r->url.port, .patience = r->connect_timeout,
 		.tls = r->url.tls, .ca_file = r->ca_file };
 
-	r->state = CONNECTING;
+	r->state = REDIS_CONNECTING;
 	timer_start(r->deadline, r->connect_timeout);
 	r->socket = socket_new(r->loop, &s, &socket_events, r);
 }
@@ -495,20 +346,20 @@ redis_free(struct redis *r)
 void
 redis_connect(struct redis *r)
 {
-	if (r->state == DOWN)
+	if (r->state == REDIS_DOWN)
 		timer_start(r->reconnect, 0);
 }
 
 bool
 redis_is_ready(const struct redis *r)
 {
-	return r->state == READY;
+	return r->state == REDIS_READY;
 }
 
 bool
 redis_is_full(const struct redis *r)
 {
-	return r->state != READY || under_way(r) >= GROUPS_MOST ||
+	return r->state != REDIS_READY || redis_under_way(r) >= GROUPS_MOST ||
 	    socket_backlog(r->socket) >= HIGH_WATER;
 }
 
@@ -516,63 +367,4 @@ int
 redis_database(const struct redis *r)
 {
 	return r->url.database;
-}
-
-/* The memory is the codec's; it is bounded by who asks. */
-void
-redis_say(struct redis *r, size_t n, const struct redis_word *words)
-{
-	const char **texts = xcalloc(n, sizeof *texts);
-	size_t *lengths = xcalloc(n, sizeof *lengths);
-	char *command;
-	int len;
-
-	for (size_t i = 0; i < n; i++) {
-		texts[i] = words[i].text;
-		lengths[i] = words[i].len;
-	}
-	len = redisFormatCommandArgv(&command, (int)n, texts, lengths);
-	if (len < 0)
-		mem_end();
-	if (r->socket) {
-		memcpy(socket_reserve(r->socket, (size_t)len), command, (size_t)len);
-		socket_commit(r->socket, (size_t)len);
-		r->sent += (size_t)len;
-		r->said_bytes += (size_t)len;
-		r->said++;
-	}
-	free(command);
-	free(lengths);
-	free(texts);
-}
-
-void
-redis_say_texts(struct redis *r, const char *first, ...)
-{
-	struct redis_word words[16];
-	size_t n = 0;
-	va_list ap;
-
-	va_start(ap, first);
-	for (const char *text = first; text && n < 16; text = va_arg(ap, const char *))
-		words[n++] = REDIS_WORD(text);
-	va_end(ap);
-	redis_say(r, n, words);
-}
-
-void
-redis_ask(struct redis *r, void (*answered)(void *, const struct redis_answer *), void *arg)
-{
-	struct group g = { .n = r->said, .bytes = r->said_bytes, .answered = answered,
-		.arg = arg };
-
-	if (r->said == 0)
-		return;
-	r->owed += r->said_bytes;
-	r->said = r->said_bytes = 0;
-	if (!under_way(r))
-		r->heard_at = clock_monotonic();	/* from now on it owes something */
-	g.replies = xcalloc(g.n, sizeof *g.replies);
-	vec_push(&r->groups, g);
-	set_deadline(r);
 }
