@@ -353,35 +353,18 @@ celery_control_error(struct str *s, const char *format, ...)
 	va_end(args);
 }
 
-/* Python takes the other quotes for a text that holds an apostrophe. */
-static void
-add_quoted(struct str *s, const char *shown)
-{
-	if (!strstr(shown, "\\'") || strchr(shown, '"')) {
-		str_puts(s, shown);
-		return;
-	}
-	str_putc(s, '"');
-	for (shown++; shown[0] && shown[1]; shown++)
-		if (shown[0] != '\\' || shown[1] != '\'')
-			str_putc(s, shown[0]);
-	str_putc(s, '"');
-}
-
 void
 celery_control_raised(struct str *s, const char *type, const char *format, ...)
 {
-	struct str text = STR_INIT, json = STR_INIT, shown = STR_INIT, quoted = STR_INIT;
+	struct str text = STR_INIT, json = STR_INIT, shown = STR_INIT;
 	va_list args;
 
 	va_start(args, format);
 	str_vprintf(&text, format, args);
 	va_end(args);
 	json_append_text(&json, str_text(&text), text.len);
-	celery_repr(&shown, (struct raw){ str_text(&json), json.len }, false, CELERY_REPR_MAX);
-	add_quoted(&quoted, str_text(&shown));
-	celery_control_error(s, "%s(%s)", type, str_text(&quoted));
-	str_done(&quoted);
+	celery_repr_exception(&shown, type, (struct raw){ str_text(&json), json.len });
+	celery_control_error(s, "%s", str_text(&shown));
 	str_done(&text);
 	str_done(&json);
 	str_done(&shown);

@@ -248,6 +248,9 @@ answers_look_as_those_of_python(void **state)
 	celery_control_raised(&s, "TypeError", "%s", "missing: 'id'");
 	assert_string_equal(str_text(&s), "{\"error\": \"TypeError(\\\"missing: 'id'\\\")\"}");
 	str_done(&s);
+	celery_control_raised(&s, "KeyError", "%s", "a\nb");
+	assert_string_equal(str_text(&s), "{\"error\": \"KeyError('a\\\\nb')\"}");
+	str_done(&s);
 	celery_control_reply(&s, NODE, (struct raw){ "[1, NaN]", 8 });
 	assert_text(&s, "{'tocsin-1@host': [1, NaN]}");
 	celery_control_request(&s, "hello", "{}", "t", "o");
