@@ -155,10 +155,12 @@ request_limits(struct request *r)
 		r->how.hard = span_of(hard);
 	if (soft > 0)
 		r->how.soft = span_of(soft);
-	if (hard > 0 && !(soft > 0) && r->how.soft > r->how.hard)
-		r->how.soft = r->how.hard;
 	if (r->how.hard < r->how.soft && !(hard > 0))
 		r->how.hard = r->how.soft + r->how.soft / 2;
+	/* With one limit alone it is the hard one that strikes, and never by a hair
+	 * the other. */
+	if (r->how.soft >= r->how.hard)
+		r->how.soft = r->how.hard + SECOND;
 }
 
 /* --- running --- */
