@@ -126,10 +126,10 @@ left(void *arg)
 {
 	struct calling *c = arg;
 
+	backend_free(c->backend);	/* which tells of what it was asked */
+	c->backend = NULL;
 	timer_free(c->look);
 	c->look = NULL;
-	backend_free(c->backend);
-	c->backend = NULL;
 }
 
 /* --- asking --- */

@@ -369,3 +369,10 @@ def test_cycles_that_are_waited_for_do_not_keep_their_variables_out(shop, tmp_pa
     shop.worker("-c", 1, env={"TOCSIN_PREFETCH": "2"})
     assert [cycle.get(timeout=30)["state"] for cycle in cycles] == ["DONE"] * 3
     assert shop.send("t.add", 1, 1).get(timeout=20) == 2
+
+
+def test_a_call_that_is_answered_while_it_asks_the_store_too_ends_well(shop):
+    shop.worker()
+    for n in range(20):
+        called = shop.tocsin("call", "t.add", f"x={n}", "y=1", "--queue", "tocsin", "--wait")
+        assert called.stdout == f"{n + 1}\n"
