@@ -5,6 +5,7 @@
 #include "engine/decide.h"
 #include <string.h>
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -49,7 +50,7 @@ value_of(void *arg, const char *name)
 	return in->values[i];
 }
 
-void
+static void
 decide_evidence(const struct version *version, const struct claimed *job, struct outcome *out)
 {
 	const struct evidence *e = &version->u.evidence;
@@ -111,7 +112,7 @@ say_unknown(const struct event *event, const struct claimed *job)
 	return str_take(&note);
 }
 
-void
+static void
 decide_event(const struct version *version, const struct claimed *job, struct outcome *out)
 {
 	const struct event *event = &version->u.event;
@@ -125,6 +126,18 @@ decide_event(const struct version *version, const struct claimed *job, struct ou
 		fail(out, "it was sent before its truth was decided");
 	else if (truth == TRUTH_UNKNOWN)
 		out->note = say_unknown(event, job);
+}
+
+void
+decide(const struct version *version, const struct claimed *job, struct outcome *out)
+{
+	failpoint("worker.decide");
+	if (version->broken)
+		fail(out, version->broken);
+	else if (job->kind == EVIDENCE)
+		decide_evidence(version, job, out);
+	else
+		decide_event(version, job, out);
 }
 
 bool
@@ -196,7 +209,7 @@ decide_move(const struct version *version, const struct standing *s, struct move
 	const struct event *event = &version->u.event;
 
 	*m = (struct moved){ .key = s->key, .event = s->event, .version = s->version,
-		.keep_schedule = !s->same_schedule };
+		.name = xstrdup(s->name), .keep_schedule = !s->same_schedule };
 	m->after = event_evaluate(event, s->before, s->truth, s->as_of);
 	if (s->same_schedule)
 		m->note = say_course(event, s);

@@ -6,9 +6,8 @@
 #include "store/claim.h"
 #include "store/settle.h"
 
-/* Fill in state, reason, error, value and truth of OUT. */
-void decide_evidence(const struct version *, const struct claimed *, struct outcome *out);
-void decide_event(const struct version *, const struct claimed *, struct outcome *out);
+/* Fill in state, reason, error, value and truth of OUT, of an evidence or an event. */
+void decide(const struct version *, const struct claimed *, struct outcome *out);
 
 /* May this waiting job be evaluated now (JOB_QUEUED), never (JOB_SKIPPED), or
  * not yet (JOB_WAITING)?  An event is ready as soon as its truth can no longer

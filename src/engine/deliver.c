@@ -269,7 +269,7 @@ versions_answered(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	worker_note_success(w);
-	versions_read(w->versions, answer);
+	versions_read(w->versions, answer->results[0]);
 	for (size_t i = 0; i < d->errands.n; i++)
 		versions_add_missing(w->versions, d->errands.at[i]->row.version);
 	if (!w->stopping)

@@ -338,6 +338,12 @@ requests_know(const struct requests *all, const char *task)
 	return registry_find(all->registry, task) || builtin_find(task);
 }
 
+bool
+requests_have_tasks(const struct requests *all)
+{
+	return all && registry_count(all->registry);
+}
+
 /* --- beginning and end of it all --- */
 
 static struct registry *

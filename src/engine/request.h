@@ -84,6 +84,8 @@ size_t requests_active(const struct requests *);	/* hands that they use */
 void requests_tell_prefetch(struct worker *);
 /* The settings were read again. */
 void requests_take_registry(struct requests *);
+/* Is any registered? */
+bool requests_have_tasks(const struct requests *);
 /* The worker stops: what has not begun goes back, and if grace is OVER what runs
  * is killed.  True when nothing is under way any more. */
 bool requests_stop(struct requests *, bool over);

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "celery/bind.h"
+#include "engine/pace.h"
 #include "engine/request_inner.h"
 #include "engine/worker.h"
 #include "io/child.h"
@@ -109,8 +110,9 @@ put_command(struct request *r, struct str *command)
 void
 requests_tell_prefetch(struct worker *w)
 {
-	size_t cycles = w->requests ? w->requests->cycles : 0, n = worker_prefetch(w->conf,
-	    worker_concurrency(w)) + (cycles < CYCLES_MOST ? cycles : CYCLES_MOST);
+	size_t cycles = w->requests ? w->requests->cycles : 0,
+	    n = pace_prefetch(w->pace, worker_prefetch(w->conf, worker_concurrency(w))) +
+	    (cycles < CYCLES_MOST ? cycles : CYCLES_MOST);
 
 	transport_amqp_prefetch(w->set.transport, (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX));
 }

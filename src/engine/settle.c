@@ -2,12 +2,18 @@
  *
  * A batch of outcomes is one transaction: values, states, and the count-down
  * of whoever waits downstream.  It goes in rounds.  Each round stores outcomes
- * and comes back with what may be ready now; what can never be evaluated is
- * skipped, and that is the next round's outcomes.  When nothing is left to
- * skip, the end queues what is fired, moves the events, makes their signals,
+ * and comes back with what may be ready now, and with its inputs.  What can never
+ * be evaluated is skipped, what can is decided at once, and both are the next
+ * round's outcomes: to evaluate costs less than to tell somebody to do it.  What
+ * is too much for one transaction is fired.  When nothing is left to store, the
+ * end queues what is fired, moves the events, makes their signals,
  * counts the run down and commits.  Only then are the fired jobs and the
  * deliveries published, and only when those are confirmed are the batch's
  * messages acknowledged.
+ *
+ * Where anything has gone wrong before, with the batch or with one of its jobs,
+ * nothing is decided at once: each job then stands for itself, so that nobody
+ * fails by the fault of what he feeds.
  *
  * Nothing here is lost by dying: before the commit nothing has happened, after
  * it the sweep finds what was not published.  A batch whose commit is not
@@ -23,6 +29,7 @@
 #include "engine/decide.h"
 #include "engine/publish.h"
 #include "io/pg.h"
+#include "store/reason.h"
 
 struct settling *
 settling_new(void)
@@ -54,11 +61,15 @@ settling_hold(const struct settling *s, void (*each)(void *, const struct flight
 static void
 forget_transaction(struct settling *s)
 {
-	for (size_t i = 0; i < s->skipped.n; i++)
-		outcome_done(&s->skipped.at[i]);
+	for (size_t i = 0; i < s->derived.n; i++)
+		outcome_done(&s->derived.at[i]);
 	for (size_t i = 0; i < s->moved.n; i++)
 		moved_done(&s->moved.at[i]);
-	s->failed.n = s->skipped.n = s->round.n = s->fired.n = s->moved.n = s->counts.n = 0;
+	s->done.n = s->failed.n = s->derived.n = s->round.n = s->fired.n = s->moved.n = 0;
+	s->counts.n = 0;
+	for (size_t i = 0; i < s->known.n; i++)
+		found_input_done(&s->known.at[i]);
+	s->known.n = 0;
 	settled_done(&s->settled);
 	s->stage = IDLE;
 }
@@ -72,8 +83,10 @@ settling_free(struct settling *s)
 		flight_free(s->batch.at[i]);
 	vec_done(&s->batch);
 	vec_done(&s->round);
-	vec_done(&s->skipped);
+	vec_done(&s->derived);
+	vec_done(&s->known);
 	vec_done(&s->fired);
+	vec_done(&s->done);
 	vec_done(&s->failed);
 	vec_done(&s->moved);
 	vec_done(&s->counts);
@@ -150,7 +163,8 @@ stored(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	settle_read_outcomes(answer, s->first, &s->settled);
-	s->first = false;
+	settle_count_round(w);
+	s->first = s->has_inputs = false;
 	s->stage = STORED;
 }
 
@@ -160,7 +174,7 @@ store_round(struct worker *w)
 	struct settling *s = w->settling;
 
 	s->stage = STORING;
-	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first);
+	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first, w->name);
 	pg_ask(w->books, stored, w);
 }
 
@@ -195,9 +209,18 @@ by_key(const void *a, const void *b)
 {
 	const struct flight *x = *(struct flight *const *)a, *y = *(struct flight *const *)b;
 
-	if (x->job.key.run != y->job.key.run)
-		return x->job.key.run < y->job.key.run ? -1 : 1;
-	return x->job.key.id < y->job.key.id ? -1 : x->job.key.id > y->job.key.id;
+	return job_key_compare(&x->job.key, &y->job.key);
+}
+
+static size_t
+room_to_decide(const struct settling *s)
+{
+	if (s->size < BATCH_MAX || s->tries || failpoint("settle.at_once"))
+		return 0;
+	for (size_t i = 0; i < s->batch.n; i++)
+		if (s->batch.at[i]->outcome.attempts != 1)
+			return 0;
+	return BATCH_MAX;
 }
 
 static void
@@ -217,15 +240,14 @@ begin(struct worker *w)
 	for (size_t i = 0; i < s->batch.n; i++)
 		vec_push(&s->round, s->batch.at[i]->outcome);
 	s->first = true;
+	s->at_once = room_to_decide(s);
 	failpoint("worker.before_settle");
 	look_for_fired_before(w);
 	store_round(w);
 }
 
-/* --- definitions --- */
+/* --- what deciding needs --- */
 
-/* Definitions that deciding needs and that are not at hand: of events that may
- * be decided early or without an input, and of those that have just been. */
 struct ids {
 	int64_t *at;
 	size_t n, room;
@@ -241,17 +263,20 @@ need(struct worker *w, int64_t id, struct ids *missing)
 	versions_release(w->versions, v);
 }
 
+/* Definitions that are not at hand: of what may be decided at once, of events that
+ * may be decided early or without an input, and of those that have just been. */
 static struct ids
 find_missing(struct worker *w)
 {
-	const struct settled *s = &w->settling->settled;
+	const struct settling *s = w->settling;
+	const struct settled *answer = &s->settled;
 	struct ids missing = { 0 };
 
-	for (size_t i = 0; i < s->candidates.n; i++)
-		if (decide_needs_definition(&s->candidates.at[i]))
-			need(w, s->candidates.at[i].version, &missing);
-	for (size_t i = 0; i < s->standings.n; i++)
-		need(w, s->standings.at[i].version, &missing);
+	for (size_t i = 0; i < answer->candidates.n; i++)
+		if (i < s->at_once || decide_needs_definition(&answer->candidates.at[i]))
+			need(w, answer->candidates.at[i].version, &missing);
+	for (size_t i = 0; i < answer->standings.n; i++)
+		need(w, answer->standings.at[i].version, &missing);
 	return missing;
 }
 
@@ -259,33 +284,48 @@ static void
 fetched(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
+	struct settling *s = w->settling;
 	struct ids missing;
 
 	if (answer->err) {
 		fail_transaction(w, answer);
 		return;
 	}
-	versions_read(w->versions, answer);
+	if (s->asks_inputs)
+		settle_read_inputs(answer->results[0], &s->settled);
+	s->has_inputs = true;
+	if (answer->n > s->asks_inputs)
+		versions_read(w->versions, answer->results[s->asks_inputs]);
 	missing = find_missing(w);
 	for (size_t i = 0; i < missing.n; i++)
 		versions_add_missing(w->versions, missing.at[i]);
 	vec_done(&missing);
-	w->settling->stage = STORED;
+	s->stage = s->settled.standings.n ? STOOD : STORED;
 }
 
 /* True when all is at hand; else it is asked for, within the transaction. */
 static bool
-have_versions(struct worker *w)
+have_all(struct worker *w)
 {
-	struct ids missing = find_missing(w);
-	bool have = missing.n == 0;
+	struct settling *s = w->settling;
+	struct wanted_inputs wanted = { 0 };
+	struct ids missing;
+	bool have;
 
-	if (!have) {
-		w->settling->stage = FETCHING;
-		claim_say_versions(w->books, missing.at, missing.n);
+	if (!s->has_inputs)
+		wanted = settle_want_inputs(s);
+	missing = find_missing(w);
+	if (!(have = !missing.n && !wanted.n)) {
+		s->stage = FETCHING;
+		s->asks_inputs = wanted.n > 0;
+		if (wanted.n)
+			settle_say_inputs(w->books, wanted.at, wanted.n);
+		if (missing.n)
+			claim_say_versions(w->books, missing.at, missing.n);
 		pg_ask(w->books, fetched, w);
 	}
 	vec_done(&missing);
+	vec_done(&wanted);
 	return have;
 }
 
@@ -340,7 +380,7 @@ ended(void *arg, const struct pg_answer *answer)
 	}
 	failpoint("worker.after_commit");
 	worker_note_success(w);
-	settle_read_end(answer, &ended);
+	settle_read_end(answer, s->said, &ended);
 	settle_tell(w, &ended);
 	acks = xcalloc(1, sizeof *acks);
 	acks->worker = w;
@@ -361,15 +401,74 @@ ended(void *arg, const struct pg_answer *answer)
 }
 
 static void
+stood(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+
+	if (answer->err) {
+		fail_transaction(w, answer);
+		return;
+	}
+	settle_read_standings(answer, &w->settling->settled);
+	w->settling->stage = STOOD;
+}
+
+static void
+stand(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	if (!s->done.n) {
+		s->stage = STOOD;
+		return;
+	}
+	s->stage = STANDING;
+	settle_say_standings(w->books, s->done.at, s->done.n);
+	pg_ask(w->books, stood, w);
+}
+
+static void
 end(struct worker *w)
 {
 	struct settling *s = w->settling;
 
 	s->stage = ENDING;
 	failpoint("worker.before_commit");
-	settle_say_end(w->books, s->fired.at, s->fired.n, s->moved.at, s->moved.n,
+	s->said = settle_say_end(w->books, s->fired.at, s->fired.n, s->moved.at, s->moved.n,
 	    s->counts.at, s->counts.n, w->conf->lease);
 	pg_ask(w->books, ended, w);
+}
+
+static bool
+gives_signal(const struct settling *s)
+{
+	for (size_t i = 0; i < s->moved.n; i++)
+		if (s->moved.at[i].after.action != DO_NOTHING)
+			return true;
+	return false;
+}
+
+static void
+reasoned(void *arg, const struct pg_answer *answer)
+{
+	struct worker *w = arg;
+
+	if (answer->err) {
+		fail_transaction(w, answer);
+		return;
+	}
+	reasons_read(answer, w->settling->moved.at, w->settling->moved.n);
+	end(w);
+}
+
+static void
+reason(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	s->stage = REASONING;
+	reasons_say(w->books, s->moved.at, s->moved.n);
+	pg_ask(w->books, reasoned, w);
 }
 
 void
@@ -379,10 +478,17 @@ settle_finished(struct worker *w)
 
 	if (s->stage == IDLE && !w->waiting)
 		begin(w);
-	if (s->stage == STORED && have_versions(w)) {
+	if (s->stage == STORED && have_all(w)) {
 		settle_decide_round(w);
 		if (s->round.n)
 			store_round(w);
+		else
+			stand(w);
+	}
+	if (s->stage == STOOD && have_all(w)) {
+		settle_move_events(w);
+		if (gives_signal(s))
+			reason(w);
 		else
 			end(w);
 	}

@@ -1,10 +1,12 @@
 /* settle_decide.c - what the answers of a settling mean.
  *
  * Whose outcomes were stored is counted; of those who waited for them some are
- * fired, some skipped (the next round's outcomes), and events move.  All that is
- * needed for that is at hand.  What has come of it is told when it is committed. */
+ * decided at once and some skipped (the next round's outcomes), some fired; then
+ * events move.  All that is needed for that is at hand.  What has come of it is
+ * told when it is committed. */
 #include "engine/settling.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include "base/err.h"
 #include "base/log.h"
 #include "engine/decide.h"
@@ -23,26 +25,75 @@ count(struct settling *s, int64_t run, bool failed)
 	s->counts.at[i].failed += failed;
 }
 
-static const struct outcome *
-outcome_of(const struct settling *s, struct job_key key)
+static void
+count_ours(struct settling *s, const struct stored *stored)
 {
-	for (size_t i = 0; i < s->round.n; i++)
-		if (s->round.at[i].key.run == key.run && s->round.at[i].key.id == key.id)
-			return &s->round.at[i];
-	return NULL;
+	const struct outcome *o = bsearch(stored, s->round.at, s->round.n,
+	    sizeof *s->round.at, job_key_compare);
+
+	count(s, o->key.run, o->state == JOB_FAILED);
+	if (o->state == JOB_FAILED)
+		vec_push(&s->failed, o->key);
+	if (o->state == JOB_DONE) {
+		vec_push(&s->done, o->key);
+		settle_know(s, o, stored);
+	}
+}
+
+void
+settle_count_round(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	for (size_t i = 0; i < s->settled.ours.n; i++)
+		count_ours(s, &s->settled.ours.at[i]);
+	s->round.n = 0;
+}
+
+static struct outcome
+waiting_outcome(const struct candidate *c)
+{
+	return (struct outcome){ .key = c->key, .kind = c->kind, .name = xstrdup(c->name),
+		.fence = -1, .unsettled = c->unsettled, .succeeded = c->succeeded,
+		.truth = TRUTH_UNKNOWN };
 }
 
 static void
-skip(struct settling *s, struct candidate *c)
+skip(struct settling *s, const struct candidate *c)
 {
-	struct outcome o = { .key = c->key, .kind = c->kind, .fence = -1,
-		.state = JOB_SKIPPED, .truth = TRUTH_UNKNOWN,
-		.reason = c->stale ? REASON_EXPIRED : REASON_UPSTREAM };
+	struct outcome o = waiting_outcome(c);
 
-	o.name = xstrdup(c->name);
+	o.state = JOB_SKIPPED;
+	o.reason = c->stale ? REASON_EXPIRED : REASON_UPSTREAM;
 	o.error = c->stale ? xasprintf("stale: %s", c->stale) : NULL;
-	vec_push(&s->skipped, o);
+	vec_push(&s->derived, o);
 	vec_push(&s->round, o);
+}
+
+static instant
+as_of(const struct settling *s, int64_t run)
+{
+	for (size_t i = 0; i < s->batch.n; i++)
+		if (s->batch.at[i]->job.key.run == run)
+			return s->batch.at[i]->job.as_of;
+	return INSTANT_NEVER;
+}
+
+/* As if it had been claimed. */
+static void
+decide_at_once(struct settling *s, const struct version *v, const struct candidate *c)
+{
+	struct outcome o = waiting_outcome(c);
+	struct claimed job = { .key = c->key, .kind = c->kind, .name = c->name,
+		.as_of = as_of(s, c->key.run) };
+
+	job.inputs.at = c->inputs.at;	/* lent */
+	job.inputs.n = c->inputs.n;
+	o.attempts = 1;
+	decide(v, &job, &o);
+	vec_push(&s->derived, o);
+	vec_push(&s->round, o);
+	s->at_once--;
 }
 
 static void
@@ -65,32 +116,45 @@ move(struct worker *w, const struct standing *st)
 	versions_release(w->versions, v);
 }
 
+static void
+decide_candidate(struct worker *w, struct candidate *c)
+{
+	struct settling *s = w->settling;
+	struct version *v = versions_hold(w->versions, c->version);
+
+	settle_give_inputs(s, c);
+	switch (decide_ready(v, c)) {
+	case JOB_QUEUED:
+		if (v && s->at_once && c->has_values)
+			decide_at_once(s, v, c);
+		else
+			vec_push(&s->fired, ((struct fired){ c->key, c->succeeded,
+			    c->unsettled > 0 }));
+		break;
+	case JOB_SKIPPED:
+		skip(s, c);
+		break;
+	default:
+		break;
+	}
+	versions_release(w->versions, v);
+}
+
 void
 settle_decide_round(struct worker *w)
 {
-	struct settling *s = w->settling;
-	struct settled *answer = &s->settled;
+	struct settled *answer = &w->settling->settled;
 
-	for (size_t i = 0; i < answer->ours.n; i++) {
-		const struct outcome *o = outcome_of(s, answer->ours.at[i]);
+	for (size_t i = 0; i < answer->candidates.n; i++)
+		decide_candidate(w, &answer->candidates.at[i]);
+	settled_done(answer);
+}
 
-		count(s, o->key.run, o->state == JOB_FAILED);
-		if (o->state == JOB_FAILED)
-			vec_push(&s->failed, o->key);
-	}
-	s->round.n = 0;
-	for (size_t i = 0; i < answer->candidates.n; i++) {
-		struct candidate *c = &answer->candidates.at[i];
-		struct version *v = decide_needs_definition(c)
-		    ? versions_hold(w->versions, c->version) : NULL;
+void
+settle_move_events(struct worker *w)
+{
+	struct settled *answer = &w->settling->settled;
 
-		switch (decide_ready(v, c)) {
-		case JOB_QUEUED: vec_push(&s->fired, c->key); break;
-		case JOB_SKIPPED: skip(s, c); break;
-		default: break;
-		}
-		versions_release(w->versions, v);
-	}
 	for (size_t i = 0; i < answer->standings.n; i++)
 		move(w, &answer->standings.at[i]);
 	settled_done(answer);
@@ -117,31 +181,19 @@ log_failure(const struct settling *s, const struct outcome *o)
 		    "error", o->error);
 }
 
-static const char *
-name_of(const struct settling *s, const struct moved *m)
-{
-	for (size_t i = 0; i < s->batch.n; i++) {
-		const struct outcome *o = &s->batch.at[i]->outcome;
-
-		if (o->key.run == m->key.run && o->key.id == m->key.id)
-			return o->name;
-	}
-	return "";
-}
-
 static void
-log_signal(const struct settling *s, const struct moved *m)
+log_signal(const struct moved *m)
 {
 	if (m->after.action == RAISE || m->after.action == STOP_RAISING)
-		log_info("signal", "event", name_of(s, m), "signal",
+		log_info("signal", "event", m->name, "signal",
 		    signal_text(m->after.action), "cycle", log_number(m->key.run));
 }
 
 static void
-log_hold(const struct settling *s, const struct moved *m)
+log_hold(const struct moved *m)
 {
 	if (m->note)
-		log_warn("an event's hold did not go on", "event", name_of(s, m), "note",
+		log_warn("an event's hold did not go on", "event", m->name, "note",
 		    m->note, "cycle", log_number(m->key.run));
 }
 
@@ -163,10 +215,12 @@ settle_tell(struct worker *w, const struct ended *ended)
 
 	for (size_t i = 0; i < s->batch.n; i++)
 		log_failure(s, &s->batch.at[i]->outcome);
+	for (size_t i = 0; i < s->derived.n; i++)
+		log_failure(s, &s->derived.at[i]);
 	for (size_t i = 0; i < s->moved.n && !w->set.run_changed; i++)
-		log_signal(s, &s->moved.at[i]);
+		log_signal(&s->moved.at[i]);
 	for (size_t i = 0; i < s->moved.n; i++)
-		log_hold(s, &s->moved.at[i]);
+		log_hold(&s->moved.at[i]);
 	for (size_t i = 0; i < ended->runs.n; i++) {
 		const struct run_end *end = &ended->runs.at[i];
 

@@ -13,6 +13,7 @@
 #include "celery/answer.h"
 #include "engine/ask.h"
 #include "engine/decide.h"
+#include "engine/pace.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
 #include "engine/request.h"
@@ -54,6 +55,7 @@ take_deliveries(struct worker *w)
 		if (!m->jobs.n)
 			w->set.transport->ack(w->set.transport, m);
 	}
+	pace_look(w->pace);
 }
 
 /* Variables that arrived before OLDEST and are in nobody's hands. */
@@ -72,6 +74,17 @@ give_back(struct worker *w, span oldest)
 	return n;
 }
 
+size_t
+take_give_back_beyond(struct worker *w, size_t n)
+{
+	size_t given = 0;
+
+	for (; w->variables.n > w->variables_head + n; given++)
+		w->set.transport->give_back(w->set.transport,
+		    w->variables.at[--w->variables.n].from);
+	return given;
+}
+
 void
 take_give_back_all(struct worker *w)
 {
@@ -86,16 +99,6 @@ take_give_back(struct worker *w)
 	if (n)
 		log_info("messages have waited for too long, they go back to the broker",
 		    "messages", log_number((int64_t)n));
-}
-
-static int
-by_key(const void *a, const void *b)
-{
-	const struct slip *x = a, *y = b;
-
-	if (x->key.run != y->key.run)
-		return x->key.run < y->key.run ? -1 : 1;
-	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
 }
 
 /* A message that came twice, or days after its cycle was over, is as good as none.
@@ -206,6 +209,15 @@ worker_free_hands(const struct worker *w)
 	return busy < all && !is_alone(w) ? all - busy : 0;
 }
 
+/* Where hands are free again in a moment, claim for many of them at once. */
+static bool
+may_wait(const struct worker *w, size_t hands)
+{
+	return pace_is_quick(w->pace) && !w->decisions.n && w->running.n &&
+	    hands < (size_t)worker_concurrency(w) / 2 &&
+	    hands < w->variables.n - w->variables_head;
+}
+
 /* As many variables as may run at once, as many decisions as make a batch. */
 static void
 claim_ready(struct worker *w)
@@ -213,7 +225,7 @@ claim_ready(struct worker *w)
 	size_t free_slots = worker_free_hands(w);
 	VEC(struct job_key) keys = { 0 };
 
-	if (w->claim_asked || w->waiting || is_alone(w))
+	if (w->claim_asked || w->waiting || is_alone(w) || may_wait(w, free_slots))
 		return;
 	while (w->decisions.n && w->claiming.n < BATCH_MAX)
 		vec_push(&w->claiming, w->decisions.at[--w->decisions.n]);
@@ -225,11 +237,12 @@ claim_ready(struct worker *w)
 		w->variables_head = w->variables.n = 0;
 	if (!w->claiming.n)
 		return;
-	qsort(w->claiming.at, w->claiming.n, sizeof *w->claiming.at, by_key);
+	qsort(w->claiming.at, w->claiming.n, sizeof *w->claiming.at, job_key_compare);
 	for (size_t i = 0; i < w->claiming.n; i++)
 		vec_push(&keys, w->claiming.at[i].key);
 	w->claim_asked = true;
-	claim_say(w->claims, keys.at, keys.n, w->name, w->conf->lease);
+	claim_say(w->claims, keys.at, keys.n, w->claiming.n > w->claiming_variables, w->name,
+	    w->conf->lease);
 	pg_ask(w->claims, claim_answered, w);
 	vec_done(&keys);
 }
@@ -247,7 +260,7 @@ versions_answered(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	worker_note_success(w);
-	versions_read(w->versions, answer);
+	versions_read(w->versions, answer->results[0]);
 	/* What was asked for and did not come is not there; what was claimed
 	 * since then is asked for next. */
 	for (size_t i = 0; i < w->versions_asked.n; i++)
@@ -288,6 +301,7 @@ measured(void *arg, const struct exec_outcome *result)
 
 	f->exec = NULL;
 	flight_land(f->worker, f);
+	pace_note(f->worker->pace, clock_monotonic() - f->began_at);
 	f->outcome.state = result->reason == REASON_OK ? JOB_DONE : JOB_FAILED;
 	f->outcome.reason = result->reason;
 	f->outcome.value = xstrdup(result->value);
@@ -319,6 +333,7 @@ measure(struct flight *f)
 	    f->job.fence);
 	vec_push(&f->worker->running, f);
 	f->started_at = clock_now();
+	f->began_at = clock_monotonic();
 	panel_job_started(f->worker, f);
 	f->exec = exec_start(f->worker->hands, &task, measured, f);
 }
@@ -339,18 +354,10 @@ start(struct flight *f)
 		o->reason = REASON_REFUSED;
 		o->error = xstrdup("it is not active");
 		finish(f);
-	} else if (f->version->broken) {
-		o->state = JOB_FAILED;
-		o->reason = REASON_ERROR;
-		o->error = xstrdup(f->version->broken);
-		finish(f);
-	} else if (f->job.kind == VARIABLE)
+	} else if (f->job.kind == VARIABLE && !f->version->broken)
 		measure(f);
 	else {
-		if (f->job.kind == EVIDENCE)
-			decide_evidence(f->version, &f->job, o);
-		else
-			decide_event(f->version, &f->job, o);
+		decide(f->version, &f->job, o);
 		finish(f);
 	}
 }

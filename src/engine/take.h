@@ -2,6 +2,8 @@
 #ifndef ENGINE_TAKE_H
 #define ENGINE_TAKE_H
 
+#include <stddef.h>
+
 struct worker;
 
 void take_deliveries(struct worker *);		/* into the inbox */
@@ -11,5 +13,8 @@ void take_start_ready(struct worker *);		/* out of it, as far as there is room *
  * the inbox for a third of that goes back, for whoever has a hand free. */
 void take_give_back(struct worker *);
 void take_give_back_all(struct worker *);	/* however short they have waited */
+
+/* All but the first N variables, too.  How many were there? */
+size_t take_give_back_beyond(struct worker *, size_t n);
 
 #endif

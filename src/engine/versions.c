@@ -178,9 +178,9 @@ add_one(void *arg, int64_t id, enum kind kind, const char *body)
 }
 
 void
-versions_read(struct versions *v, const struct pg_answer *answer)
+versions_read(struct versions *v, const PGresult *r)
 {
-	claim_read_versions(answer, add_one, v);
+	claim_read_versions(r, add_one, v);
 }
 
 void

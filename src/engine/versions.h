@@ -5,10 +5,10 @@
 #ifndef ENGINE_VERSIONS_H
 #define ENGINE_VERSIONS_H
 
+#include <libpq-fe.h>
 #include <stdint.h>
 #include "model/model.h"
 
-struct pg_answer;
 struct versions;
 
 struct version {
@@ -30,7 +30,7 @@ struct version *versions_hold(struct versions *, int64_t id);
 void versions_release(struct versions *, struct version *);
 void versions_add(struct versions *, int64_t id, enum kind, const char *body);
 /* All of an answer to claim_say_versions(). */
-void versions_read(struct versions *, const struct pg_answer *);
+void versions_read(struct versions *, const PGresult *);
 /* The id is not in the books: remember that, as a broken version. */
 void versions_add_missing(struct versions *, int64_t id);
 

@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "engine/ask.h"
 #include "engine/lease.h"
+#include "engine/pace.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
 #include "engine/request.h"
@@ -205,6 +206,7 @@ worker_new(const struct worker_settings *settings)
 	w->books = pg_new(w->loop, &books);
 	w->hands = hands_new(w->loop, w->conf, w->set.allowed);
 	w->versions = versions_new(65536);
+	w->pace = pace_new(w);
 	w->settling = settling_new();
 	w->delivering = delivering_new(w);
 	w->asking = asking_new();
@@ -244,6 +246,7 @@ worker_free(struct worker *w)
 	stopping_free(w->stopping);
 	pg_free(w->claims);
 	pg_free(w->books);
+	pace_free(w->pace);
 	settling_free(w->settling);
 	sweeping_free(w->sweeping);
 	hands_free(w->hands);

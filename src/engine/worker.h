@@ -25,6 +25,7 @@ struct asking;
 struct conf;
 struct delivering;
 struct loop;
+struct pace;
 struct panel;
 struct pg;
 struct pg_answer;
@@ -53,6 +54,7 @@ struct flight {
 	struct version *version;
 	struct exec *exec;		/* of a variable under way */
 	instant started_at;		/* 0: it has not begun */
+	span began_at;			/* the same (monotonic) */
 	struct question *question;	/* of one that others are asked for */
 	struct outcome outcome;
 	bool in_doubt;			/* it may be settled: the commit was not answered */
@@ -95,6 +97,7 @@ struct worker {
 	struct flights claimed, alone, running, finished;
 	bool running_alone;
 	size_t claiming_variables;
+	struct pace *pace;
 	struct settling *settling;
 	struct delivering *delivering;
 	struct asking *asking;

@@ -74,6 +74,9 @@ pool_take(struct pool *pool)
 		.role = *conf->measuring_role ? conf->measuring_role : NULL,
 		.connect_timeout = conf->connect_timeout,
 		.heartbeat = conf->heartbeat,
+		.idle_timeout = 10 * MINUTE,	/* between two statements of one pipeline */
+		.options = "-c extra_float_digits=1 -c bytea_output=hex"
+		    " -c standard_conforming_strings=on",
 	};
 
 	if (pool->idle.n)

@@ -1,9 +1,9 @@
 /* sql.c - a variable computed by a query.
  *
- * One pipeline: begin a read-only transaction; set timeouts and the session's
- * manners, which is the first query, so that from there on the transaction's
- * mode is frozen; then the user's statement, by the extended protocol, which
- * takes exactly one.  Whatever comes of it is rolled back, and the connection
+ * One pipeline: begin a read-only transaction; set its time limit, which is the
+ * first query, so that from there on the transaction's mode is frozen; then the
+ * user's statement, by the extended protocol, which takes exactly one.  How values
+ * are written is the session's from its start.  Whatever comes of it is rolled back, and the connection
  * is cleaned by the pool before it serves again.
  *
  * Where no descriptor is left for a connection the start is tried again until
@@ -27,20 +27,12 @@
 #include "io/pg.h"
 #include "model/params.h"
 
-enum { BEGIN, MANNERS, QUERY, STATEMENTS };
+enum { BEGIN, LIMIT, QUERY, STATEMENTS };
 
 static const char begin[] =
     "begin transaction isolation level read committed read only";
 
-static const char manners[] =
-    "select set_config('statement_timeout', $1, true), "
-    "set_config('lock_timeout', $1, true), "
-    "set_config('idle_in_transaction_session_timeout', $1, true), "
-    "set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO', true), "
-    "set_config('IntervalStyle', 'iso_8601', true), "
-    "set_config('extra_float_digits', '1', true), "
-    "set_config('bytea_output', 'hex', true), "
-    "set_config('standard_conforming_strings', 'on', true)";
+static const char limit[] = "select set_config('statement_timeout', $1, true)";
 
 struct sql {
 	struct exec *exec;
@@ -273,7 +265,7 @@ ask(struct sql *sql, const struct binding *binding)
 	snprintf(timeout, sizeof timeout, "%lld", ms < INT32_MAX ? ms : INT32_MAX);
 	pg_limit_row(sql->pg, most + 65536);
 	pg_say(sql->pg, begin, 0, NULL);
-	pg_say(sql->pg, manners, 1, (const char *const[]){ timeout });
+	pg_say(sql->pg, limit, 1, (const char *const[]){ timeout });
 	pg_say_rows(sql->pg, params_text(sql->params), binding->n, binding->types,
 	    (const char *const *)binding->values, row_came, sql);
 	timer_start(sql->soft, v->soft);

@@ -56,8 +56,8 @@ key_arrays(const struct job_key *keys, size_t n, struct array *runs, struct arra
 }
 
 void
-claim_say(struct pg *pg, const struct job_key *keys, size_t n, const char *worker,
-    span lease)
+claim_say(struct pg *pg, const struct job_key *keys, size_t n, bool with_inputs,
+    const char *worker, span lease)
 {
 	struct array runs = { 0 }, ids = { 0 };
 	char length[32];
@@ -71,20 +71,21 @@ claim_say(struct pg *pg, const struct job_key *keys, size_t n, const char *worke
 	params[3] = length;
 	params[4] = migrate_known();
 	pg_say_prepared(pg, claim_jobs, 5, params);
-	pg_say_prepared(pg, read_inputs, 3, params);
+	if (with_inputs)
+		pg_say_prepared(pg, read_inputs, 3, params);
 	migrate_say_version(pg);
 	array_done(&runs);
 	array_done(&ids);
 }
 
-static int
-by_key(const void *a, const void *b)
+int
+job_key_compare(const void *a, const void *b)
 {
-	const struct claimed *x = a, *y = b;
+	const struct job_key *x = a, *y = b;
 
-	if (x->key.run != y->key.run)
-		return x->key.run < y->key.run ? -1 : 1;
-	return x->key.id < y->key.id ? -1 : x->key.id > y->key.id;
+	if (x->run != y->run)
+		return x->run < y->run ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
 }
 
 static void
@@ -104,7 +105,9 @@ read_claimed(const PGresult *r, int row, struct claimed *c)
 struct claims *
 claim_read(const struct pg_answer *answer)
 {
-	const PGresult *jobs = answer->results[0], *inputs = answer->results[1];
+	/* The last is of migrate_say_version(). */
+	const PGresult *jobs = answer->results[0],
+	    *inputs = answer->n > 2 ? answer->results[1] : NULL;
 	struct claims *claims = xcalloc(1, sizeof *claims);
 
 	claims->at = xcalloc((size_t)PQntuples(jobs), sizeof *claims->at);
@@ -115,10 +118,10 @@ claim_read(const struct pg_answer *answer)
 			vec_push(&claims->later, key);
 		} else
 			read_claimed(jobs, i, &claims->at[claims->n++]);
-	qsort(claims->at, claims->n, sizeof *claims->at, by_key);
-	for (int i = 0; i < PQntuples(inputs); i++) {
+	qsort(claims->at, claims->n, sizeof *claims->at, job_key_compare);
+	for (int i = 0; inputs && i < PQntuples(inputs); i++) {
 		struct claimed key = { .key = { row_number(inputs, i, 0), (int)row_number(inputs, i, 1) } },
-		    *c = bsearch(&key, claims->at, claims->n, sizeof key, by_key);
+		    *c = bsearch(&key, claims->at, claims->n, sizeof key, job_key_compare);
 		struct input input = { row_text_dup(inputs, i, 2), row_text_dup(inputs, i, 3),
 			row_truth(inputs, i, 4) };
 
@@ -254,11 +257,9 @@ claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
 }
 
 void
-claim_read_versions(const struct pg_answer *answer, void (*version)(void *, int64_t,
+claim_read_versions(const PGresult *r, void (*version)(void *, int64_t,
     enum kind, const char *), void *arg)
 {
-	const PGresult *r = answer->results[0];
-
 	for (int i = 0; i < PQntuples(r); i++)
 		version(arg, row_number(r, i, 0), (enum kind)kind_find(PQgetvalue(r, i, 1)),
 		    PQgetvalue(r, i, 2));

@@ -2,6 +2,7 @@
 #ifndef STORE_CLAIM_H
 #define STORE_CLAIM_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,8 @@ struct job_key {
 	int64_t run;
 	int id;
 };
+/* For qsort() and bsearch() of whatever begins with its key. */
+int job_key_compare(const void *, const void *);
 
 /* What stands upstream of an evidence or event. */
 struct input {
@@ -45,10 +48,10 @@ struct claims {
 
 /* Claim those of the N jobs that are queued; jobs that are not are no error,
  * they are just missing from the answer (somebody else has them).  Of those
- * that run alone one is claimed.  Books newer than the program give nothing;
+ * that run alone one is claimed.  WITH_INPUTS: there are others than variables.  Books newer than the program give nothing;
  * the answer ends with migrate_say_version(). */
-void claim_say(struct pg *, const struct job_key *keys, size_t n, const char *worker,
-    span lease);
+void claim_say(struct pg *, const struct job_key *keys, size_t n, bool with_inputs,
+    const char *worker, span lease);
 struct claims *claim_read(const struct pg_answer *);
 void claims_free(struct claims *);
 void claimed_done(struct claimed *);
@@ -79,7 +82,7 @@ void claim_say_hand_back(struct pg *, const struct held *, size_t n);
 
 /* Versions of definitions: say, and read each (id, kind, body). */
 void claim_say_versions(struct pg *, const int64_t *ids, size_t n);
-void claim_read_versions(const struct pg_answer *, void (*version)(void *arg,
+void claim_read_versions(const PGresult *, void (*version)(void *arg,
     int64_t id, enum kind, const char *body), void *arg);
 
 #endif

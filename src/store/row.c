@@ -28,6 +28,17 @@ row_text_dup(const PGresult *r, int row, int column)
 	return xstrdup(row_text(r, row, column));
 }
 
+const char *
+row_next_number(const char *at, int *number)
+{
+	char *end;
+
+	if (!at || !*at || *at == '}' || at[1] == '}')
+		return NULL;
+	*number = (int)strtol(at + 1, &end, 10);
+	return end;
+}
+
 instant
 row_instant(const PGresult *r, int row, int column)
 {

@@ -326,7 +326,7 @@ run_say_started(struct pg *pg, int64_t run)
 	snprintf(id, sizeof id, "%" PRId64, run);
 	pg_say_prepared(pg, "update tocsin.run set state ="
 	    " case when state = 'CREATED' then 'STARTED' else state end,"
-	    " started_at = coalesce(started_at, now()), written_at = now(),"
+	    " started_at = coalesce(started_at, now()), written_at = greatest(now(), written_at),"
 	    " trouble = null, trouble_at = null"
 	    " where id = $1 and (started_at is null or trouble is not null)",
 	    1, params);

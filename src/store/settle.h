@@ -1,13 +1,15 @@
 /* What jobs have come to, written down: the statements of one settling.
  *
  * A settling is one transaction in two or more rounds on a connection of its
- * own.  settle_say_outcomes() locks the runs, stores outcomes, values, history
- * and standing columns, counts down, and asks what may be fired;
- * settle_say_end() queues what is fired, moves events, makes signals and
- * deliveries, closes runs, commits.  Between them the engine decides. */
+ * own.  settle_say_outcomes() locks the runs, stores outcomes and history, counts
+ * down, and asks what may be fired or decided at once; settle_say_standings()
+ * writes the standing values and asks for those of events; settle_say_end()
+ * queues what is fired, moves events, makes signals and deliveries, closes runs,
+ * commits.  Between them the engine decides. */
 #ifndef STORE_SETTLE_H
 #define STORE_SETTLE_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +22,9 @@ struct outcome {
 	struct job_key key;
 	enum kind kind;
 	char *name;
-	int fence;			/* -1: a waiting job that is skipped */
+	int fence;			/* -1: a waiting job, skipped or decided at once; */
+	int unsettled;			/* then what has settled upstream: see candidate */
+	bool succeeded;
 	enum job_state state;		/* JOB_DONE, JOB_FAILED, JOB_SKIPPED */
 	enum reason reason;
 	char *error;
@@ -32,16 +36,45 @@ struct outcome {
 };
 void outcome_done(struct outcome *);
 
+/* An outcome that was stored. */
+struct stored {
+	struct job_key key;
+	char *value;			/* of a variable that is done, as the books say it */
+	bool is_large;			/* that value is not told */
+};
+
 /* A waiting job downstream of what has just settled, that may be ready. */
 struct candidate {
 	struct job_key key;
 	enum kind kind;
 	char *name;
 	int64_t version;
-	int unsettled;
-	bool succeeded;
+	int unsettled;			/* upstream; 0 is not in the books yet */
+	bool succeeded;			/* one of them */
+	VEC(int) upstream;
+	/* What the engine makes of that: */
+	VEC(struct input) inputs;	/* lent */
+	bool has_values;		/* of all, so that it can be decided */
 	char *stale;			/* of an evidence: its stale inputs, or NULL */
-	VEC(struct input) inputs;	/* of an event that is not simply ready */
+};
+
+/* What stands upstream of a candidate. */
+struct wanted_input {
+	struct job_key key;
+	bool value;			/* that of a variable, too */
+};
+struct found_input {
+	struct job_key key;
+	struct input input;
+	bool is_large;			/* its value is not told */
+	char *stale;			/* as of when it is that, or NULL */
+};
+void found_input_done(struct found_input *);
+
+struct fired {
+	struct job_key key;
+	bool succeeded;			/* something upstream */
+	bool is_early;			/* though not all of that has settled */
 };
 
 /* The row of an event whose job has just settled as done; locked. */
@@ -49,6 +82,7 @@ struct standing {
 	struct job_key key;
 	int64_t version;
 	int event;			/* its id */
+	char *name;
 	struct event_standing before;
 	bool same_schedule;		/* as when the run was planned */
 	instant dtstart, as_of;
@@ -56,8 +90,9 @@ struct standing {
 };
 
 struct settled {			/* what one round came to */
-	VEC(struct job_key) ours;	/* outcomes that were stored; others came late */
+	VEC(struct stored) ours;	/* others came late */
 	VEC(struct candidate) candidates;
+	VEC(struct found_input) inputs;	/* in the order of their keys */
 	VEC(struct standing) standings;
 };
 void settled_done(struct settled *);
@@ -68,26 +103,50 @@ void settled_done(struct settled *);
 enum { SETTLE_GUARD_STATEMENTS = 2 };
 void settle_say_guard(struct pg *);
 
-/* FIRST says begin and locks before. */
-void settle_say_outcomes(struct pg *, const struct outcome *, size_t n, bool first);
+/* SQL: the instant at which jobs of a run are settled.  Who began before another may
+ * have had to wait for that one: it is not earlier. */
+#define SETTLED_AT "greatest(now(), written_at)"
+
+/* Statements (up to NULL) that take the runs and ids of these jobs. */
+void settle_say_keys(struct pg *, const char *const *statements, const struct job_key *,
+    size_t n);
+
+/* FIRST says begin and locks before.  The outcomes of waiting jobs are WORKER's
+ * work. */
+void settle_say_outcomes(struct pg *, const struct outcome *, size_t n, bool first,
+    const char *worker);
 void settle_read_outcomes(const struct pg_answer *, bool first, struct settled *);
+
+/* One statement. */
+void settle_say_inputs(struct pg *, const struct wanted_input *, size_t n);
+void settle_read_inputs(const PGresult *, struct settled *);
+
+/* Of these jobs, which this transaction has settled, those that are done. */
+void settle_say_standings(struct pg *, const struct job_key *, size_t n);
+void settle_read_standings(const struct pg_answer *, struct settled *);
 
 struct moved {				/* an event, after its evaluation */
 	struct job_key key;
 	int event;
+	char *name;
 	int64_t version;
 	struct event_standing after;
 	bool keep_schedule;		/* leave next_call, hold and as_of alone */
 	instant next_call;
 	char *note;			/* about the hold, or NULL */
+	char *decided_by;		/* of its signal, JSON text; NULL: it gives none */
 };
 struct run_count {
 	int64_t run;
 	int settled, failed;
 };
 void moved_done(struct moved *);
+/* Which results answer what; -1: it was not asked. */
+struct end_said {
+	int fired, deliveries, runs;
+};
 /* Deliveries are sent again when nobody has taken them for a LEASE. */
-void settle_say_end(struct pg *, const struct job_key *fired, size_t n_fired,
+struct end_said settle_say_end(struct pg *, const struct fired *, size_t n_fired,
     const struct moved *, size_t n_moved, const struct run_count *, size_t n_counts,
     span lease);
 
@@ -117,7 +176,7 @@ void settle_say_fired_before(struct pg *, const struct job_key *, size_t n);
 void settle_read_fired_before(const struct pg_answer *, struct ended *);
 
 void fired_jobs_done(struct fired_jobs *);
-void settle_read_end(const struct pg_answer *, struct ended *);
+void settle_read_end(const struct pg_answer *, struct end_said, struct ended *);
 void ended_done(struct ended *);
 
 #endif

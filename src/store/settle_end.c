@@ -12,8 +12,11 @@
 #include "store/row.h"
 
 static const char queue_fired[] =
-    "update tocsin.job j set state = 'queued', queued_at = now()"
-    " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
+    "update tocsin.job j set state = 'queued', succeeded = k.succeeded,"
+    " unsettled = case when k.is_early then j.unsettled else 0 end,"
+    " queued_at = (select " SETTLED_AT " from tocsin.run where id = k.run_id)"
+    " from unnest($1::bigint[], $2::integer[], $3::boolean[], $4::boolean[])"
+    "  k (run_id, id, succeeded, is_early)"
     " where j.run_id = k.run_id and j.id = k.id and j.state = 'waiting'"
     " returning j.run_id, j.id, j.kind, j.queue, j.name";
 
@@ -31,34 +34,10 @@ static const char move_events[] =
     " as_of = case when m.keep then e.as_of else m.as_of end,"
     " run_id = m.run_id, evaluated_at = now() from m where e.id = m.id";
 
-/* What decided an event is read from the run's own rows: each evidence with its
- * truth, and under it the variables with their values as this run saw them. */
 static const char make_signals[] =
     "insert into tocsin.signal (run_id, event, action, version, hold, decided_by)"
-    " select j.run_id, j.name, m.action, j.version, m.hold, jsonb_build_object("
-    "  'definition', ev.body -> 'definition', 'version', j.version, 'hash', ev.hash,"
-    "  'truth', j.truth, 'note', j.note, 'hold', m.hold, 'evidences', coalesce(("
-    "   select jsonb_agg(jsonb_build_object('name', u.name, 'version', u.version,"
-    "    'definition', uv.body -> 'definition', 'operator', uv.body -> 'operator',"
-    "    'operand', uv.body -> 'operand', 'state', u.state, 'truth', u.truth,"
-    "    'value', case when pg_column_size(u.value) <= 8192 then u.value"
-    "     else to_jsonb('(larger than 8 KiB)'::text) end,"
-    "    'computed_at', u.computed_at, 'variables', coalesce(("
-    "     select jsonb_agg(jsonb_build_object('name', w.name, 'version', w.version,"
-    "      'state', w.state, 'reason', w.reason, 'value',"
-    "      case when pg_column_size(w.value) <= 8192 then w.value"
-    "       else to_jsonb('(larger than 8 KiB)'::text) end,"
-    "      'computed_at', w.computed_at, 'stale', w.stale, 'age',"
-    "      extract(epoch from now() - w.computed_at)) order by w.id)"
-    "     from " EACH_JOB("w", "u.run_id", "u.upstream") "), '[]'))"
-    "    order by u.id)"
-    "   from " EACH_JOB("u", "j.run_id", "j.upstream")
-    "   join tocsin.version uv on uv.id = u.version), '[]'))"
-    " from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[])"
-    "  m (run_id, id, action, hold)"
-    " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
-    " join tocsin.version ev on ev.id = j.version"
-    " where m.action <> 'do_nothing'";
+    " select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::integer[],"
+    "  $6::jsonb[])";
 
 static const char make_deliveries[] =
     "insert into tocsin.delivery (run_id, event, reaction, version, resend_at)"
@@ -66,14 +45,13 @@ static const char make_deliveries[] =
     " from unnest($1::bigint[], $2::integer[], $3::text[]) m (run_id, id, action)"
     " join tocsin.job j on j.run_id = m.run_id and j.id = m.id"
     " join tocsin.version v on v.id = any (j.reactions)"
-    " where m.action <> 'do_nothing'"
-    "  and coalesce(v.body -> 'on', '[\"raise\", \"stop_raising\"]') ? m.action"
+    " where coalesce(v.body -> 'on', '[\"raise\", \"stop_raising\"]') ? m.action"
     " order by j.run_id, j.id, v.id returning run_id, event, reaction";
 
 static const char count_runs[] =
     "update tocsin.run r set unsettled = r.unsettled - c.settled,"
-    " failed = r.failed + c.failed, written_at = now(), trouble = null, trouble_at = null,"
-    " finished_at = case when r.unsettled = c.settled then now() end,"
+    " failed = r.failed + c.failed, written_at = " SETTLED_AT ", trouble = null, trouble_at = null,"
+    " finished_at = case when r.unsettled = c.settled then " SETTLED_AT " end,"
     " state = case when r.unsettled = c.settled then"
     "   case when r.failed + c.failed > 0 then 'DONE_WITH_ERRORS' else 'DONE' end"
     "  when r.failed + c.failed > 0 then 'ERRORED' else r.state end"
@@ -81,25 +59,29 @@ static const char count_runs[] =
     " where r.id = c.id returning r.id, r.state, r.unsettled, r.failed, r.jobs,"
     "  (extract(epoch from clock_timestamp() - r.created_at) * 1000000)::bigint";
 
-/* What a transaction fires bears the instant at which it settled the others. */
+/* What a transaction settles and fires bears its instant. */
+#define SETTLED_TOGETHER \
+	"select distinct o.run_id, o.finished_at" \
+	" from unnest($1::bigint[], $2::integer[]) k (run_id, id)" \
+	" join tocsin.job o on o.run_id = k.run_id and o.id = k.id" \
+	" where o.state in ('done', 'failed', 'skipped')"
+
 static const char find_fired[] =
     "select j.run_id, j.id, j.kind, j.queue, j.name"
-    " from (select distinct o.run_id, o.finished_at"
-    "  from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
-    "  join tocsin.job o on o.run_id = k.run_id and o.id = k.id"
-    "  where o.state in ('done', 'failed', 'skipped')) o"
+    " from (" SETTLED_TOGETHER ") o"
     " join tocsin.job j on j.run_id = o.run_id"
     " where j.state = 'queued' and j.queued_at = o.finished_at order by 1, 2";
 
 static const char find_deliveries[] =
     "select d.run_id, d.event, d.reaction"
-    " from unnest($1::bigint[], $2::integer[]) k (run_id, id)"
-    " join tocsin.job o on o.run_id = k.run_id and o.id = k.id"
-    " join tocsin.delivery d on d.run_id = o.run_id and d.event = o.name"
-    " where o.kind = 'event' and d.state = 'pending' order by d.id";
+    " from (" SETTLED_TOGETHER ") o"
+    " join tocsin.job j on j.run_id = o.run_id"
+    " join tocsin.delivery d on d.run_id = j.run_id and d.event = j.name"
+    " where j.kind = 'event' and j.finished_at = o.finished_at and d.state = 'pending'"
+    " order by d.id";
 
-static void
-say_keys(struct pg *pg, const char *const *statements, const struct job_key *keys, size_t n)
+void
+settle_say_keys(struct pg *pg, const char *const *statements, const struct job_key *keys, size_t n)
 {
 	struct array runs = { 0 }, ids = { 0 };
 	const char *params[2];
@@ -117,13 +99,32 @@ say_keys(struct pg *pg, const char *const *statements, const struct job_key *key
 }
 
 static void
-say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
+say_fired(struct pg *pg, const struct fired *fired, size_t n)
+{
+	struct array runs = { 0 }, ids = { 0 }, succeeded = { 0 }, early = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		array_int(&runs, fired[i].key.run);
+		array_int(&ids, fired[i].key.id);
+		array_bool(&succeeded, fired[i].succeeded);
+		array_bool(&early, fired[i].is_early);
+	}
+	pg_say_prepared(pg, queue_fired, 4, (const char *[]){ array_literal(&runs),
+	    array_literal(&ids), array_literal(&succeeded), array_literal(&early) });
+	array_done(&runs);
+	array_done(&ids);
+	array_done(&succeeded);
+	array_done(&early);
+}
+
+static void
+say_moved(struct pg *pg, const struct moved *moved, size_t n)
 {
 	struct array event = { 0 }, run = { 0 }, id = { 0 }, state = { 0 }, action = { 0 },
 	    hold = { 0 }, next = { 0 }, keep = { 0 }, as_of = { 0 }, note = { 0 };
 	struct array *all[] = { &event, &run, &id, &state, &action, &hold, &next, &keep, &as_of,
 		&note };
-	char buf[INSTANT_TEXT], length[32];
+	char buf[INSTANT_TEXT];
 
 	for (size_t i = 0; i < n; i++) {
 		const struct moved *m = &moved[i];
@@ -143,13 +144,45 @@ say_moved(struct pg *pg, const struct moved *moved, size_t n, span lease)
 	    array_literal(&run), array_literal(&state), array_literal(&action),
 	    array_literal(&hold), array_literal(&next), array_literal(&keep),
 	    array_literal(&as_of), array_literal(&id), array_literal(&note) });
-	pg_say_prepared(pg, make_signals, 4, (const char *[]){ array_literal(&run),
-	    array_literal(&id), array_literal(&action), array_literal(&hold) });
-	snprintf(length, sizeof length, "%" PRId64 " us", lease);
-	pg_say_prepared(pg, make_deliveries, 4, (const char *[]){ array_literal(&run),
-	    array_literal(&id), array_literal(&action), length });
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		array_done(all[i]);
+}
+
+/* True if there are any. */
+static bool
+say_signals(struct pg *pg, const struct moved *moved, size_t n, span lease)
+{
+	struct array run = { 0 }, id = { 0 }, event = { 0 }, action = { 0 }, version = { 0 },
+	    hold = { 0 }, decided_by = { 0 };
+	struct array *all[] = { &run, &id, &event, &action, &version, &hold, &decided_by };
+	char length[32];
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct moved *m = &moved[i];
+
+		if (m->after.action == DO_NOTHING)
+			continue;
+		any = true;
+		array_int(&run, m->key.run);
+		array_int(&id, m->key.id);
+		array_text(&event, m->name);
+		array_text(&action, signal_text(m->after.action));
+		array_int(&version, m->version);
+		array_int(&hold, m->after.hold);
+		array_text(&decided_by, m->decided_by);
+	}
+	if (any) {
+		pg_say_prepared(pg, make_signals, 6, (const char *[]){ array_literal(&run),
+		    array_literal(&event), array_literal(&action), array_literal(&version),
+		    array_literal(&hold), array_literal(&decided_by) });
+		snprintf(length, sizeof length, "%" PRId64 " us", lease);
+		pg_say_prepared(pg, make_deliveries, 4, (const char *[]){ array_literal(&run),
+		    array_literal(&id), array_literal(&action), length });
+	}
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		array_done(all[i]);
+	return any;
 }
 
 static void
@@ -169,22 +202,39 @@ say_counts(struct pg *pg, const struct run_count *counts, size_t n)
 	array_done(&failed);
 }
 
-void
-settle_say_end(struct pg *pg, const struct job_key *fired, size_t n_fired,
+struct end_said
+settle_say_end(struct pg *pg, const struct fired *fired, size_t n_fired,
     const struct moved *moved, size_t n_moved, const struct run_count *counts,
     size_t n_counts, span lease)
 {
+	struct end_said said = { -1, -1, -1 };
+	int n = SETTLE_GUARD_STATEMENTS;
+
 	settle_say_guard(pg);
-	say_keys(pg, (const char *const []){ queue_fired, NULL }, fired, n_fired);
-	say_moved(pg, moved, n_moved, lease);
-	say_counts(pg, counts, n_counts);
+	if (n_fired) {
+		say_fired(pg, fired, n_fired);
+		said.fired = n++;
+	}
+	if (n_moved) {
+		say_moved(pg, moved, n_moved);
+		n++;
+	}
+	if (say_signals(pg, moved, n_moved, lease)) {
+		said.deliveries = n + 1;
+		n += 2;
+	}
+	if (n_counts) {
+		say_counts(pg, counts, n_counts);
+		said.runs = n++;
+	}
 	pg_say(pg, "commit", 0, NULL);
+	return said;
 }
 
 void
 settle_say_fired_before(struct pg *pg, const struct job_key *settled, size_t n)
 {
-	say_keys(pg, (const char *const []){ find_fired, find_deliveries, NULL }, settled, n);
+	settle_say_keys(pg, (const char *const []){ find_fired, find_deliveries, NULL }, settled, n);
 }
 
 static void
@@ -206,13 +256,9 @@ settle_read_fired_before(const struct pg_answer *answer, struct ended *ended)
 	delivery_read_keys(answer->results[1], &ended->deliveries);
 }
 
-void
-settle_read_end(const struct pg_answer *answer, struct ended *ended)
+static void
+read_runs(const PGresult *runs, struct ended *ended)
 {
-	PGresult **r = answer->results + SETTLE_GUARD_STATEMENTS;
-	const PGresult *deliveries = r[3], *runs = r[4];
-
-	read_fired(r[0], ended);
 	for (int i = 0; i < PQntuples(runs); i++) {
 		struct run_end end = { row_number(runs, i, 0),
 			(enum run_state)run_state_find(PQgetvalue(runs, i, 1)),
@@ -221,14 +267,26 @@ settle_read_end(const struct pg_answer *answer, struct ended *ended)
 
 		vec_push(&ended->runs, end);
 	}
-	delivery_read_keys(deliveries, &ended->deliveries);
+}
+
+void
+settle_read_end(const struct pg_answer *answer, struct end_said said, struct ended *ended)
+{
+	if (said.fired >= 0)
+		read_fired(answer->results[said.fired], ended);
+	if (said.deliveries >= 0)
+		delivery_read_keys(answer->results[said.deliveries], &ended->deliveries);
+	if (said.runs >= 0)
+		read_runs(answer->results[said.runs], ended);
 }
 
 void
 moved_done(struct moved *m)
 {
+	free(m->name);
 	free(m->note);
-	m->note = NULL;
+	free(m->decided_by);
+	m->name = m->note = m->decided_by = NULL;
 }
 
 void

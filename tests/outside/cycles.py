@@ -5,6 +5,11 @@ from harness import definitions, wait_for
 # The clocks of the engine, for tests in which something dies.
 QUICK = {"TOCSIN_LEASE": "2s", "TOCSIN_SWEEP": "500ms", "TOCSIN_GRACE": "500ms"}
 
+# Nothing is decided by the settling that made it ready: evidences and events come as
+# messages, as they do where there are too many of them.
+EACH_BY_MESSAGE = "settle.at_once=error"
+BY_MESSAGE = {"TOCSIN_FAILPOINT": EACH_BY_MESSAGE}
+
 
 class Cycles:
     """The program and its books, with definitions loaded."""

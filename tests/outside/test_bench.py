@@ -44,8 +44,8 @@ def test_the_bench_measures_what_it_has_checked(sandbox, tmp_path):
     # Of servers that do not wait for the disk no figure is to be believed.
     assert (found["about"]["postgresql"]["fsync"] == "off") == \
         any("does not wait for the disk" in text for text in found["warnings"])
-    for row in found["rows"][3:]:       # a message each for variables, some for the rest
-        assert 100 < row["messages"] < 400 and row["of_limit"] > 0
+    for row in found["rows"][3:]:       # a message each for variables, few for the rest
+        assert 100 <= row["messages"] < 400 and row["of_limit"] > 0
     for figure in ("agent_alone_s", "latency", "idle_celery", "idle_amqp",
                    "limit_messages_per_s", "limit_agent_s"):
         assert found["single"][figure], figure

@@ -14,7 +14,7 @@ import uuid
 
 import pytest
 
-from cycles import QUICK
+from cycles import BY_MESSAGE, QUICK
 from harness import wait_for
 
 celery = pytest.importorskip("celery")
@@ -335,7 +335,7 @@ GRAPH = """
 
 def test_events_of_tasks_come_while_somebody_wants_them(cycles, node, app, events):
     cycles.load(GRAPH)
-    worker = node()
+    worker = node(env=BY_MESSAGE)
     tasks = ["task-received", "task-started", "task-succeeded", "task-failed"]
     cycles.tocsin("cycle", "--wait", env=QUICK, status=1)
     assert not events.of(worker, *tasks)
@@ -362,7 +362,7 @@ def test_events_of_tasks_come_while_somebody_wants_them(cycles, node, app, event
 
 def test_celerys_own_readers_understand_the_events(cycles, node, app, broker):
     cycles.load(GRAPH)
-    worker = node(env={"TOCSIN_ENABLE_EVENTS": "true"})
+    worker = node(env={"TOCSIN_ENABLE_EVENTS": "true", **BY_MESSAGE})
     state = app.events.State()
     with app.connection() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": state.event})

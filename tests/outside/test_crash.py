@@ -14,6 +14,7 @@ from collections import Counter
 
 import pytest
 
+from cycles import EACH_BY_MESSAGE
 from harness import processes, program, wait_for
 from invariants import books, check  # noqa: F401
 
@@ -151,7 +152,8 @@ def test_a_cycle_that_is_killed_anywhere_is_brought_to_its_end_by_the_next(
         dying = {}
         for n, point in list(enumerate(POINTS))[first:first + 4]:
             name, _, at = point.partition("@")
-            dying[n] = graph.spawn(n, {"TOCSIN_FAILPOINT": f"{name}=kill@{at or 1}"})
+            each = f",{EACH_BY_MESSAGE}" if at else ""
+            dying[n] = graph.spawn(n, {"TOCSIN_FAILPOINT": f"{name}=kill@{at or 1}{each}"})
         for n, cycle in dying.items():
             assert cycle.wait() == -signal.SIGKILL, (POINTS[n], cycle)
     check(graph.db, open_runs=True)

@@ -518,7 +518,7 @@ def test_history_has_a_row_for_everything_that_was_computed(cycles):
         definition = "not e"
         """)
     cycles.run()
-    assert cycles.db.all("select kind, name, value, truth from tocsin.history order by at, kind"
+    assert cycles.db.all("select kind, name, value, truth from tocsin.history order by kind desc"
                          ) == [("variable", "v", 7, None), ("evidence", "e", 3, True),
                                ("event", "event", None, False)]
     assert cycles.db.one("select value, bool_value, run_id from tocsin.evidence") == (

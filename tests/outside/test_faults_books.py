@@ -261,9 +261,10 @@ class Other:
         self.connection.rollback()
 
 
-def waiting(db):
+def waits(db, query):
+    """Does a statement that begins so wait for a lock?"""
     return db.one("select count(*) from pg_stat_activity where datname = current_database()"
-                  " and wait_event_type = 'Lock'")
+                  " and wait_event_type = 'Lock' and starts_with(query, %s)", query)
 
 
 def lock_crosswise(rows, times):
@@ -271,13 +272,13 @@ def lock_crosswise(rows, times):
     and wants the job of ev, the others have that and want the run."""
     one, other = Other(rows.db), Other(rows.db)
     for _ in range(times):
-        one.lock("variable", "name = 'v'")
+        one.lock("job", "name = 'v'")
         other.lock("job", "name = 'ev'")
         rows.gate()
-        wait_for(lambda: waiting(rows.db) == 1, 20)		# for the variable, with the run
+        wait_for(lambda: waits(rows.db, "with r as"), 20)	# the settling, with the run
         thread = threading.Thread(target=other.lock, args=["run"])
         thread.start()
-        wait_for(lambda: waiting(rows.db) == 2, 20)
+        wait_for(lambda: waits(rows.db, "select from tocsin.run where true"), 20)
         one.end()						# the circle is closed
         thread.join(20)
         assert not thread.is_alive()

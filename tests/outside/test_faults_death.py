@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 
-from cycles import QUICK
+from cycles import BY_MESSAGE, EACH_BY_MESSAGE, QUICK
 from harness import processes, program, wait_for
 from invariants import books, check  # noqa: F401
 from proxy import Amqp, Cut, Postgres, Proxy
@@ -410,8 +410,8 @@ def test_F_A09_a_worker_with_a_result_that_is_not_committed(deaths, record_prope
 
 def test_F_A10_a_worker_before_it_publishes_what_follows(deaths, record_property):
     """What is queued and was not published is found by the sweep: L S T B."""
-    _, _, queued = workers_die(deaths, [f"worker.after_commit=kill@{n}" for n in (1, 2, 3)],
-                               record_property)
+    _, _, queued = workers_die(deaths, [f"worker.after_commit=kill@{n},{EACH_BY_MESSAGE}"
+                                        for n in (1, 2, 3)], record_property)
     # What is settled first, or alone, need not fire anything.
     assert any(queued)
 
@@ -426,7 +426,7 @@ def test_F_A11_a_worker_between_publishing_and_acknowledging(deaths, record_prop
                      lambda: f"{points[k]}: {deaths.waiting(k)}")
     points = ["worker.after_publish=kill@1", "worker.before_ack=kill@1",
               "publish.confirmed=kill@1", "worker.before_ack=kill@2"]
-    workers_die(deaths, points, record_property, are_back)
+    workers_die(deaths, [f"{point},{EACH_BY_MESSAGE}" for point in points], record_property, are_back)
 
 
 @pytest.mark.parametrize("moment", ["at once", "later"])
@@ -786,8 +786,8 @@ def test_F_F07_the_schema_is_upgraded_under_workers(failpoints, cycles, broker, 
     """Old ones take no new work, finish what they have or hand it back, and leave: L S."""
     gated = Gated(cycles, tmp_path)
     cycles.tocsin.env.update(TOCSIN_PROCESSES=str(n))
-    worker = cycles.tocsin.spawn("worker", *HANDS, env={**QUICK, "TOCSIN_SWEEP": "1h",
-                                                        "TOCSIN_GRACE": "20s"})
+    worker = cycles.tocsin.spawn("worker", *HANDS, env={
+        **QUICK, **BY_MESSAGE, "TOCSIN_SWEEP": "1h", "TOCSIN_GRACE": "20s"})
     gated.begin()
     cycles.db.run("update tocsin.event set agent = 'other'")
     cycles.due_again()

@@ -11,7 +11,7 @@ import re
 import pytest
 
 from certificates import certificates  # noqa: F401
-from cycles import QUICK
+from cycles import BY_MESSAGE, QUICK
 from harness import wait_for
 from invariants import books, check  # noqa: F401
 from proxy import Amqp, Postgres, Proxy, called, cut, drop, says
@@ -204,7 +204,7 @@ def test_F_B08_half_open_connection(rows, amqp):
     """A peer that is silent is given up after two heartbeats; meanwhile and
     afterwards the other work goes on: L S T."""
     rows.load(GATED)
-    worker = rows.worker(env=amqp.env)
+    worker = rows.worker(env={**amqp.env, **BY_MESSAGE})
     rows.tocsin("cycle", env=WIRE)
     rows.until_running()
     rows.cycles.wait_for_job("ew", "done")
@@ -270,7 +270,7 @@ def test_F_B06_what_a_worker_sends_is_refused(rows, broker):
     """In the middle of a cycle a worker says it in the books as long as it is so,
     and sends what follows when it is over: L S T Q."""
     rows.load(GATED)
-    worker = rows.worker(env={**WIRE, **PATIENT})
+    worker = rows.worker(env={**WIRE, **PATIENT, **BY_MESSAGE})
     rows.tocsin("cycle", env=WIRE)
     rows.until_running()
     rows.cycles.wait_for_job("ew", "done")
@@ -380,8 +380,8 @@ def test_F_B15_queue_deleted_under_the_consumer(rows, broker):
     """A queue that is deleted is declared and bound again, and what was in it is
     sent again: L S T."""
     rows.load(GATED)
-    rows.worker()
-    rows.worker()
+    for _ in range(2):
+        rows.worker(env={**WIRE, **BY_MESSAGE})
     rows.tocsin("cycle", env=WIRE)
     rows.until_running()
     with broker.connect() as connection:
@@ -479,7 +479,7 @@ def test_F_B12_stale_delivery_from_an_earlier_cycle(rows, amqp):
     acknowledged, counted and without effect: B."""
     rows.load()
     relay = Relay(rows, 0xb12, 1)
-    worker = rows.worker("-Q", "inbox", env=amqp.env)
+    worker = rows.worker("-Q", "inbox", env={**amqp.env, **BY_MESSAGE})
     rows.tocsin("cycle", env=WIRE)
     relay.until_closed()
     rows.is_right()
@@ -709,7 +709,7 @@ def restarted(broker):
 def test_F_B01_clean_restart_in_mid_cycle(rows, restarted):
     """A broker that is stopped and started in mid-cycle is found again: L S T B."""
     rows.load(GATED)
-    worker = rows.worker()
+    worker = rows.worker(env={**WIRE, **BY_MESSAGE})
     rows.tocsin("cycle", env=WIRE)
     rows.until_running()
     rows.cycles.wait_for_job("ew", "done")

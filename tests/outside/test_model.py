@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cycles import BY_MESSAGE
 from harness import wait_for
 from invariants import books, check  # noqa: F401, F811
 from test_disorder import Postman
@@ -129,9 +130,9 @@ class Laboratory:
         self.shuffler.start()
 
     def start_workers(self):
-        for n in 2, 5:
+        for n, env in (2, BY_MESSAGE), (5, {}):
             worker = self.cycles.tocsin.spawn(
-                "worker", "-c", n, "-Q", "brought", "--executors", "sql,shell")
+                "worker", "-c", n, "-Q", "brought", "--executors", "sql,shell", env=env)
             worker.wait_for("worker is ready", 20)
 
     def case(self, seed, keep=None):

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from cycles import QUICK
+from cycles import BY_MESSAGE, QUICK
 from harness import wait_for
 from invariants import check
 
@@ -430,7 +430,7 @@ def test_under_an_alarm_of_the_broker_time_limits_go_on_and_all_is_published_aft
         definition = "eslow"
         """.format(dir=tmp_path))
     env = {"TOCSIN_CONFIRM_TIMEOUT": "1s"}
-    worker, = workers(1, "--executors", "sql,shell", env=env)
+    worker, = workers(1, "--executors", "sql,shell", env={**env, **BY_MESSAGE})
     cycles.tocsin("cycle", env=QUICK)
     wait_for(lambda: (tmp_path / "slow").exists() and (tmp_path / "ran").exists(), 15)
     alarm(True)

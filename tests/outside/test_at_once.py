@@ -1,0 +1,148 @@
+"""What a settling makes ready it decides itself, as long as that is not too much and
+nothing has gone wrong before; the rest comes as messages.  And who holds how many
+of those."""
+
+import re
+import signal
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+
+from cycles import QUICK
+from harness import wait_for
+from invariants import books, check  # noqa: F401
+from proxy import Amqp, Proxy
+
+
+@pytest.fixture
+def line(broker):
+    """A proxy before the broker; .jobs counts what is published of cycles, .env
+    leads through it."""
+    at = urlsplit(broker.url)
+
+    def count(unit):
+        proxy.jobs += unit.name == "basic.publish" and b"\6tocsin" in unit.data
+        return unit.data
+    with Proxy((at.hostname, at.port), Amqp) as proxy:
+        proxy.jobs = 0
+        proxy.to_server.rule = count
+        proxy.env = {**QUICK, "TOCSIN_BROKER_URL": re.sub(
+            r"@[^/]+/", f"@127.0.0.1:{proxy.port}/", broker.url)}
+        yield proxy
+
+
+def cycle_of(cycles, line):
+    """Run one with a worker behind LINE: how many messages has that sent?"""
+    worker = cycles.tocsin.spawn("worker", "--executors", "sql,shell", env=line.env)
+    worker.wait_for("worker is ready", 20)
+    cycles.tocsin("cycle", "--wait", env=QUICK)
+    assert worker.stop() == 0
+    check(cycles.db)
+    return line.jobs
+
+
+def as_if_claimed(cycles):
+    assert cycles.db.all("select distinct attempts, fence, worker is not null,"
+                         " started_at <= finished_at from tocsin.job") == [(1, 1, True, True)]
+
+
+def test_few_evidences_and_events_need_no_message(cycles, line):
+    cycles.load("".join(f"""
+        variables.v{n}.sql = "select {n}"
+        evidences.e{n}.definition = "v{n} + v{(n + 1) % 20} > 10"
+        events.x{n}.definition = "e{n} and e{(n + 7) % 20}"
+        """ for n in range(20)))
+    assert cycle_of(cycles, line) == 0
+    truths = [n + (n + 1) % 20 > 10 for n in range(20)]
+    assert cycles.signals() == {f"x{n}": "raise" for n in range(20)
+                                if truths[n] and truths[(n + 7) % 20]}
+    as_if_claimed(cycles)
+
+
+def test_too_many_for_one_transaction_are_sent(cycles, line):
+    cycles.load('variables.v.sql = "select 1"\n' + "".join(f"""
+        evidences.e{n}.definition = "v == {n % 2}"
+        """ for n in range(1200)) + f"""
+        events.every.definition = "count({', '.join(f'e{n}' for n in range(1200))}) == 600"
+        """)
+    sent = cycle_of(cycles, line)
+    assert (1200 - 512) // 64 <= sent <= 2 * (1200 - 512) // 64
+    assert cycles.signals() == {"every": "raise"}
+    as_if_claimed(cycles)
+
+
+def test_large_values_are_handed_to_a_job_of_its_own(cycles, line):
+    cycles.load("""
+        variables.large.sql = "select string_agg(md5(n::text), '') from generate_series(1, 1000) n"
+        variables.small.sql = "select 1"
+        evidences.of_large.definition = "'c4ca4238' in large and small == 1"
+        evidences.of_small.definition = "small == 1"
+        events.both.definition = "of_large and of_small"
+        """)
+    assert cycle_of(cycles, line) == 1
+    assert cycles.signals() == {"both": "raise"}
+    assert "(larger than 8 KiB)" in cycles.db.one("select decided_by::text from tocsin.signal")
+    as_if_claimed(cycles)
+
+
+GRAPH = """
+    variables.v.sql = "select 1"
+    variables.never.sql = "select 1 / 0"
+    evidences.e.definition = "v == 1 and never is None"
+    events.x.definition = "e"
+    """
+
+
+def test_nobody_is_blamed_for_what_he_feeds(cycles, broker):
+    """A worker that dies while it decides takes with it what it was settling; from
+    then on each job stands for itself, and the guilty one alone is lost."""
+    cycles.load(GRAPH)
+    cycles.tocsin("cycle", env=QUICK)
+    deadly = {**QUICK, "TOCSIN_FAILPOINT": "worker.decide=kill"}
+    for attempts in (0, 1, 2, 3):
+        worker = cycles.tocsin.spawn("worker", env=deadly)
+        assert worker.wait(20) == -signal.SIGKILL
+        assert cycles.job("e", "attempts") == attempts
+        check(cycles.db, open_runs=True)
+    cycles.tocsin.spawn("worker", env=deadly)
+    wait_for(lambda: cycles.state() == "DONE_WITH_ERRORS", 20)
+    assert cycles.job("v", "state") == "done"
+    assert cycles.job("never", "state, reason") == ("failed", "error")
+    assert cycles.db.one("select max(attempts) from tocsin.job where kind = 'variable'") == 2
+    assert cycles.job("e", "state, reason") == ("failed", "lost")
+    assert cycles.job("x", "state, reason") == ("skipped", "upstream")
+
+
+def test_what_was_never_computed_is_null_in_the_signal(cycles):
+    cycles.load(GRAPH)
+    cycles.run(status=1)
+    evidence, = cycles.db.one("select decided_by -> 'evidences' from tocsin.signal")
+    values = {v["name"]: (v["value"], v["computed_at"] is None, v["state"], v["reason"])
+              for v in evidence["variables"]}
+    assert values == {"v": (1, False, "done", "ok"), "never": (None, True, "failed", "error")}
+
+
+def test_slow_variables_are_left_to_others_though_quick_ones_came_before(cycles, broker):
+    """A worker that has got used to quick ones holds hundreds of messages."""
+    cycles.load("".join(f"""
+        variables.quick{n}.sql = "select 1"
+        evidences.q{n}.definition = "quick{n} == 1"
+        events.quick{n} = {{ definition = "q{n}", agent = "quick", interval = 0 }}
+        """ for n in range(300)) + "".join(f"""
+        variables.slow{n}.sql = "select 1 from pg_sleep(0.5)"
+        evidences.s{n}.definition = "slow{n} == 1"
+        events.slow{n} = {{ definition = "s{n}", agent = "slow" }}
+        """ for n in range(100)))
+    first = cycles.tocsin.spawn("worker", "-c", 4, env=QUICK)
+    first.wait_for("worker is ready", 20)
+    for _ in range(2):
+        cycles.tocsin("cycle", "--agent", "quick", "--wait", env=QUICK)
+    cycles.tocsin("cycle", "--agent", "slow", env=QUICK)
+    wait_for(lambda: not broker.depth("tocsin"), 10)	# it has them all
+    cycles.tocsin.spawn("worker", "-c", 4, env=QUICK).wait_for("worker is ready", 20)
+    wait_for(lambda: cycles.state() == "DONE", 60)
+    shares = Counter(cycles.db.all("select worker from tocsin.job where run_id = %s"
+                                   " and kind = 'variable'", cycles.last()))
+    assert len(shares) == 2 and min(shares.values()) >= 25, shares
+    assert cycles.db.one("select max(attempts) from tocsin.job") == 1
