@@ -15,7 +15,7 @@
 
 #define WORTH (SECOND / 4)	/* of work is kept at hand */
 #define QUICK (SECOND / 100)
-enum { MOST = 512 };
+enum { MOST = 512, AHEAD = 64 };
 
 struct pace {
 	struct worker *worker;
@@ -31,10 +31,10 @@ pace_prefetch(const struct pace *p, uint16_t least)
 	return p->window > least ? p->window : least;
 }
 
-bool
-pace_is_quick(const struct pace *p)
+size_t
+pace_ahead(const struct pace *p)
 {
-	return p->each && p->each < QUICK;
+	return p->each && p->each < QUICK && !requests_have_tasks(p->worker->requests) ? AHEAD : 0;
 }
 
 static void
@@ -71,7 +71,20 @@ pace_note(struct pace *p, span took)
 static size_t
 waiting(const struct worker *w)
 {
-	return w->variables.n - w->variables_head;
+	return worker_claimed_variables(w) + w->variables.n - w->variables_head;
+}
+
+/* Has any waited here for a second? */
+static bool
+stands_still(const struct worker *w)
+{
+	span then = clock_monotonic() - SECOND;
+
+	for (size_t i = 0; i < w->claimed.n; i++)
+		if (w->claimed.at[i]->from && w->claimed.at[i]->from->arrived_at < then)
+			return true;
+	return w->variables.n > w->variables_head &&
+	    w->variables.at[w->variables_head].from->arrived_at < then;
 }
 
 static void
@@ -84,7 +97,7 @@ look(void *arg)
 	p->looks = false;
 	if (waiting(w) <= least(p))
 		return;
-	if (w->variables.at[w->variables_head].from->arrived_at > clock_monotonic() - SECOND) {
+	if (!stands_still(w)) {
 		pace_look(p);
 		return;
 	}

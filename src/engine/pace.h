@@ -19,8 +19,8 @@ void pace_free(struct pace *);
 
 /* A variable has taken so long. */
 void pace_note(struct pace *, span took);
-/* One of the next few milliseconds brings more free hands. */
-bool pace_is_quick(const struct pace *);
+/* How many variables may be claimed beyond those for which a hand is free. */
+size_t pace_ahead(const struct pace *);
 /* How many unacknowledged messages it wants of each queue, LEAST or more. */
 uint16_t pace_prefetch(const struct pace *, uint16_t least);
 /* Something has arrived: what it should not keep for long goes back, if it must. */

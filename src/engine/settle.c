@@ -129,7 +129,7 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 		log_warn("a settling is tried again", "sqlstate", answer->sqlstate,
 		    "error", answer->err->message, "try", log_number(s->tries));
 		worker_wait(w, SECOND / 50 << s->tries);
-	} else if (s->batch.n > 1)
+	} else if (s->size > 1)		/* nor is anything decided at once then */
 		s->size = 1;
 	else {
 		struct outcome *o = &s->batch.at[0]->outcome;

@@ -6,6 +6,6 @@ struct stopping;
 struct worker;
 
 void stop_turn(struct worker *);
-void stopping_free(struct stopping *);		/* NULL is fine */
+void stopping_free(struct worker *);
 
 #endif

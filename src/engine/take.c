@@ -13,6 +13,7 @@
 #include "celery/answer.h"
 #include "engine/ask.h"
 #include "engine/decide.h"
+#include "engine/hand_back.h"
 #include "engine/pace.h"
 #include "engine/panel.h"
 #include "engine/publish.h"
@@ -77,7 +78,15 @@ give_back(struct worker *w, span oldest)
 size_t
 take_give_back_beyond(struct worker *w, size_t n)
 {
-	size_t given = 0;
+	size_t given = 0, kept = 0;
+
+	for (size_t i = 0; i < w->claimed.n; i++)
+		if (w->claimed.at[i]->job.kind == VARIABLE && w->claimed.at[i]->version) {
+			hand_back_add(w, w->claimed.at[i]);
+			given++;
+		} else
+			w->claimed.at[kept++] = w->claimed.at[i];
+	w->claimed.n = kept;
 
 	for (; w->variables.n > w->variables_head + n; given++)
 		w->set.transport->give_back(w->set.transport,
@@ -201,31 +210,42 @@ is_alone(const struct worker *w)
 size_t
 worker_free_hands(const struct worker *w)
 {
-	size_t busy = w->running.n + w->alone.n + w->claiming_variables +
-	    requests_active(w->requests), all = (size_t)worker_concurrency(w);
+	size_t busy = w->running.n + w->alone.n + requests_active(w->requests),
+	    all = (size_t)worker_concurrency(w);
 
-	for (size_t i = 0; i < w->claimed.n; i++)
-		busy += w->claimed.at[i]->job.kind == VARIABLE;
 	return busy < all && !is_alone(w) ? all - busy : 0;
 }
 
-/* Where hands are free again in a moment, claim for many of them at once. */
-static bool
-may_wait(const struct worker *w, size_t hands)
+size_t
+worker_claimed_variables(const struct worker *w)
 {
-	return pace_is_quick(w->pace) && !w->decisions.n && w->running.n &&
-	    hands < (size_t)worker_concurrency(w) / 2 &&
-	    hands < w->variables.n - w->variables_head;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->claimed.n; i++)
+		n += w->claimed.at[i]->job.kind == VARIABLE;
+	return n;
 }
 
-/* As many variables as may run at once, as many decisions as make a batch. */
+/* How many variables to claim: for each hand one, and some more where they are quick;
+ * then not until there is room for half of them, unless a hand would wait. */
+static size_t
+room_for_variables(const struct worker *w)
+{
+	size_t ahead = pace_ahead(w->pace), all = worker_free_hands(w) + ahead,
+	    claimed = worker_claimed_variables(w) + w->claiming_variables,
+	    room = claimed < all ? all - claimed : 0;
+
+	return claimed > worker_free_hands(w) && room < ahead / 2 ? 0 : room;
+}
+
+/* As many decisions as make a batch, too. */
 static void
 claim_ready(struct worker *w)
 {
-	size_t free_slots = worker_free_hands(w);
+	size_t free_slots = room_for_variables(w);
 	VEC(struct job_key) keys = { 0 };
 
-	if (w->claim_asked || w->waiting || is_alone(w) || may_wait(w, free_slots))
+	if (w->claim_asked || w->waiting || is_alone(w))
 		return;
 	while (w->decisions.n && w->claiming.n < BATCH_MAX)
 		vec_push(&w->claiming, w->decisions.at[--w->decisions.n]);
@@ -386,13 +406,14 @@ take_start_ready(struct worker *w)
 	ask_versions(w);
 	for (size_t i = 0; i < w->claimed.n; i++) {
 		struct flight *f = w->claimed.at[i];
+		bool is_variable = f->job.kind == VARIABLE;
 
-		if (!f->version)
-			w->claimed.at[kept++] = f;
-		else if (f->job.alone && f->job.kind == VARIABLE)
+		if (f->version && f->job.alone && is_variable)
 			vec_push(&w->alone, f);
-		else
+		else if (f->version && (!is_variable || worker_free_hands(w)))
 			start(f);
+		else
+			w->claimed.at[kept++] = f;
 	}
 	w->claimed.n = kept;
 	start_alone(w);

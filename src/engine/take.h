@@ -14,7 +14,8 @@ void take_start_ready(struct worker *);		/* out of it, as far as there is room *
 void take_give_back(struct worker *);
 void take_give_back_all(struct worker *);	/* however short they have waited */
 
-/* All but the first N variables, too.  How many were there? */
+/* The variables that are claimed and have not begun, and of the inbox all but the
+ * first N.  How many were there? */
 size_t take_give_back_beyond(struct worker *, size_t n);
 
 #endif

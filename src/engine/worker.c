@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "engine/ask.h"
+#include "engine/hand_back.h"
 #include "engine/lease.h"
 #include "engine/pace.h"
 #include "engine/panel.h"
@@ -126,6 +127,7 @@ worker_turn(struct worker *w)
 		stop_turn(w);
 		requests_turn(w->requests);
 	}
+	hand_back_turn(w);
 	ask_turn(w);
 	settle_finished(w);	/* one transaction; publishes what it fired */
 	publish_unsent(w);
@@ -137,7 +139,7 @@ worker_is_idle(const struct worker *w)
 {
 	return !w->decisions.n && w->variables_head == w->variables.n && !w->claim_asked &&
 	    !w->claimed.n && !w->alone.n && !w->running.n && !w->finished.n &&
-	    settling_is_idle(w->settling) && !w->unsent.n && !w->unconfirmed;
+	    hand_back_is_idle(w->handing) && settling_is_idle(w->settling) && !w->unsent.n && !w->unconfirmed;
 }
 
 static void
@@ -206,6 +208,7 @@ worker_new(const struct worker_settings *settings)
 	w->books = pg_new(w->loop, &books);
 	w->hands = hands_new(w->loop, w->conf, w->set.allowed);
 	w->versions = versions_new(65536);
+	w->handing = hand_back_new();
 	w->pace = pace_new(w);
 	w->settling = settling_new();
 	w->delivering = delivering_new(w);
@@ -243,7 +246,8 @@ worker_free(struct worker *w)
 	asking_free(w->asking);
 	requests_free(w->requests);
 	delivering_free(w->delivering);
-	stopping_free(w->stopping);
+	stopping_free(w);
+	hand_back_free(w->handing);
 	pg_free(w->claims);
 	pg_free(w->books);
 	pace_free(w->pace);

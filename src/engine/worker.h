@@ -24,6 +24,7 @@
 struct asking;
 struct conf;
 struct delivering;
+struct hand_back;
 struct loop;
 struct pace;
 struct panel;
@@ -98,6 +99,7 @@ struct worker {
 	bool running_alone;
 	size_t claiming_variables;
 	struct pace *pace;
+	struct hand_back *handing;
 	struct settling *settling;
 	struct delivering *delivering;
 	struct asking *asking;
@@ -153,6 +155,8 @@ void worker_grow(struct worker *, int64_t by);	/* BY may be negative */
 uint16_t worker_prefetch(const struct conf *, int64_t concurrency);
 /* How much more may begin now, variables or clients' tasks. */
 size_t worker_free_hands(const struct worker *);
+/* Of the variables that are claimed: those that wait for a hand. */
+size_t worker_claimed_variables(const struct worker *);
 
 /* FLIGHT is over: give back what it holds; its message is not touched. */
 void flight_free(struct flight *);

@@ -146,3 +146,19 @@ def test_slow_variables_are_left_to_others_though_quick_ones_came_before(cycles,
                                    " and kind = 'variable'", cycles.last()))
     assert len(shares) == 2 and min(shares.values()) >= 25, shares
     assert cycles.db.one("select max(attempts) from tocsin.job") == 1
+
+
+def test_what_cannot_be_stored_fails_alone_though_it_was_decided_at_once(cycles):
+    cycles.load(r"""
+        variables.v.sql = "select 1"
+        evidences.bad.definition = '"a\u0000" if v == 1 else "b"'
+        evidences.good.definition = "v == 1"
+        events.x.definition = "good"
+        events.y.definition = "bad"
+        """)
+    cycles.run(status=1)
+    assert cycles.jobs() == {"v": "done", "bad": "failed", "good": "done",
+                             "event x": "done", "event y": "skipped"}
+    assert "cannot be stored" in cycles.job("bad", "error")
+    assert cycles.db.one("select max(attempts) from tocsin.job") == 1
+    assert cycles.signals() == {"x": "raise"}
