@@ -1,9 +1,11 @@
 """A made-up graph of a given size, for tocsin and for its peers alike.
 
 Two variables an evidence and three evidences an event, dealt so that each is
-used as often as its neighbours.  A size is always the same graph.
+used as often as its neighbours.  A size is always the same graph.  In a hub one
+evidence has all variables; in a fan one variable is under all evidences.
 """
 
+import math
 import random
 
 SIZES = {                       # variables, evidences, events
@@ -11,9 +13,13 @@ SIZES = {                       # variables, evidences, events
     "M": (1000, 2000, 1000),
     "L": (10000, 20000, 10000),
     "XL": (100000, 200000, 100000),
+    "hub": (5000, 1, 1),
+    "fan": (1, 5000, 1667),
     "one": (1, 1, 1),
 }
+GROWING = ("S", "M", "L", "XL") # of one shape
 PART = 25000                    # variables; a larger graph is loaded in several parts
+TERMS = 80                      # of one sum; Python cannot read thousands
 FILE = 4000                     # definitions in one file
 
 QUERY = "select 1 + random()"
@@ -46,7 +52,7 @@ class Graph:
     def add_part(self, rng, part):
         variables = self.variables // self.parts
         evidences = self.evidences // self.parts
-        for hand in deal(rng, evidences, 2, variables):
+        for hand in deal(rng, evidences, variables if self.size == "hub" else 2, variables):
             self.uses.append([part * variables + v for v in hand])
         for hand in deal(rng, self.events // self.parts, 3, evidences):
             rule = []
@@ -73,7 +79,9 @@ class Graph:
     # --- in words ---
 
     def evidence_text(self, n):
-        return " + ".join(f"v{v}" for v in self.uses[n])
+        names = [f"v{v}" for v in self.uses[n]]
+        sums = [" + ".join(names[at:at + TERMS]) for at in range(0, len(names), TERMS)]
+        return sums[0] if len(sums) == 1 else " + ".join(f"({text})" for text in sums)
 
     def event_text(self, n):
         return " ".join(w if isinstance(w, str) else f"e{w}" for w in self.rules[n])
@@ -82,6 +90,10 @@ class Graph:
         return 1.5 * len(self.uses[n])
 
     # --- what must come out ---
+
+    def evidence_is(self, n, value, values):
+        """Thousands may be added in another order."""
+        return math.isclose(value, sum(values[v] for v in self.uses[n]), rel_tol=1e-12)
 
     def evidence_is_true(self, n, values):
         """VALUES: of the variables, by their numbers."""

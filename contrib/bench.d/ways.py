@@ -263,7 +263,7 @@ class OfTocsin(Way):
         truths = {}
         for n, (value, truth) in self.numbered("select name, value, bool_value from"
                                                " tocsin.evidence where run_id = %s", run).items():
-            must(value == sum(values[v] for v in graph.uses[n]) and
+            must(graph.evidence_is(n, value, values) and
                  truth == graph.evidence_is_true(n, values),
                  f"evidence e{n} is {value}, {truth}; that is not what its variables make")
             truths[n] = truth
@@ -399,7 +399,7 @@ class Peer(Way):
         values = {n: row[1] for n, row in rows["variable"].items()}
         truths = {}
         for n, (_, value, truth) in rows["evidence"].items():
-            must(value == sum(values[v] for v in graph.uses[n]) and
+            must(graph.evidence_is(n, value, values) and
                  truth == graph.evidence_is_true(n, values),
                  f"evidence e{n} is {value}, {truth}; that is not what its variables make")
             truths[n] = truth

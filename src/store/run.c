@@ -22,7 +22,9 @@ static const char make_run[] =
 
 /* Nodes are numbered variables, evidences, events, each kind by the most
  * urgent event above it; a node's upstream is one rank below.  What is not
- * active is planned without upstream, and skipped when it is claimed. */
+ * active is planned without upstream, and skipped when it is claimed.  What is
+ * joined with itself is joined in full: nobody can know how many rows these have,
+ * and that leaves no plan that compares each with each. */
 static const char make_jobs[] =
     "with due as materialized ("
     " select e.id, e.name, e.version, e.priority, e.schedule, v.upstream"
@@ -65,9 +67,11 @@ static const char make_jobs[] =
     "  select 3, 'event', name, version, null, true, null, null, null, priority,"
     "   upstream, id, schedule, null, false from due) n"
     "), edge as materialized ("
-    " select u.id as up, d.id as down"
-    " from node d cross join lateral unnest(d.upstream) n (name)"
-    " join node u on u.name = n.name and u.rank = d.rank - 1"
+    " select u.id as up, n.down from"
+    " (select d.id as down, d.rank - 1 as rank, n.name"
+    "  from node d cross join lateral unnest(d.upstream) n (name)) n"
+    " full join node u on u.name = n.name and u.rank = n.rank"
+    " where coalesce(u.id, 0) > 0 and coalesce(n.down, 0) > 0"
     "), up as materialized ("
     " select down as id, array_agg(up order by up) as ids from edge group by down"
     "), down as materialized ("
@@ -83,7 +87,7 @@ static const char make_jobs[] =
     "  n.as_of, n.stale,"
     "  case when n.rank = 3 then coalesce(x.versions, '{}') else '{}' end,"
     "  case when up.ids is null then now() end"
-    " from node n left join up on up.id = n.id left join down on down.id = n.id"
+    " from node n full join up on up.id = n.id full join down on down.id = n.id"
     " left join reaction x on x.event = n.name and n.rank = 3"
     " order by n.id"
     " returning 1"
@@ -96,12 +100,14 @@ static const char make_jobs[] =
 	"r.id, r.agent, r.state, r.as_of, r.created_at, r.finished_at, r.jobs," \
 	" r.unsettled, r.failed"
 /* A claim, a settling, a renewal, a message sent again: any of them within a
- * lease is progress. */
+ * lease is progress.  In the order of the keys, or all past runs would be searched
+ * for one that is not there. */
 #define RUN_STALLED(lease) \
 	"r.state in ('CREATED', 'STARTED', 'ERRORED') and not exists (" \
 	" select from tocsin.job j where j.run_id = r.id and" \
 	" (j.state = 'running' and j.lease_until > now() or" \
-	" greatest(j.queued_at, j.started_at, j.finished_at) > now() - " lease "::interval))"
+	" greatest(j.queued_at, j.started_at, j.finished_at) > now() - " lease "::interval)" \
+	" order by j.run_id, j.id limit 1 offset 0)"
 
 static void
 read_run(const PGresult *r, int row, struct run_row *run)
