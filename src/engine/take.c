@@ -207,13 +207,19 @@ is_alone(const struct worker *w)
 	return alone;
 }
 
+static size_t
+idle_hands(const struct worker *w)
+{
+	size_t busy = w->running.n + requests_active(w->requests),
+	    all = (size_t)worker_concurrency(w);
+
+	return busy < all ? all - busy : 0;
+}
+
 size_t
 worker_free_hands(const struct worker *w)
 {
-	size_t busy = w->running.n + w->alone.n + requests_active(w->requests),
-	    all = (size_t)worker_concurrency(w);
-
-	return busy < all && !is_alone(w) ? all - busy : 0;
+	return is_alone(w) ? 0 : idle_hands(w);
 }
 
 size_t
@@ -410,7 +416,7 @@ take_start_ready(struct worker *w)
 
 		if (f->version && f->job.alone && is_variable)
 			vec_push(&w->alone, f);
-		else if (f->version && (!is_variable || worker_free_hands(w)))
+		else if (f->version && (!is_variable || idle_hands(w)))
 			start(f);
 		else
 			w->claimed.at[kept++] = f;

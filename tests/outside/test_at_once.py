@@ -162,3 +162,28 @@ def test_what_cannot_be_stored_fails_alone_though_it_was_decided_at_once(cycles)
     assert "cannot be stored" in cycles.job("bad", "error")
     assert cycles.db.one("select max(attempts) from tocsin.job") == 1
     assert cycles.signals() == {"x": "raise"}
+
+
+def test_a_worker_that_dies_among_many_quick_ones_is_replaced(cycles, broker):
+    """It had claimed more than it had hands for; each of those runs alone then, among
+    others that need not."""
+    cycles.load("".join(f"""
+        variables.v{n}.sql = "select 1"
+        evidences.e{n}.definition = "v{n} == 1"
+        """ for n in range(300)) + f"""
+        events.every.definition = "count({', '.join(f'e{n}' for n in range(300))}) == 300"
+        """)
+    cycles.tocsin("cycle", env=QUICK)
+    dying = cycles.tocsin.spawn("worker", env={
+        **QUICK, "TOCSIN_FAILPOINT": "worker.after_claim=kill@4"})
+    assert dying.wait(20) == -signal.SIGKILL
+    held = cycles.db.one("select count(*) from tocsin.job where state = 'running'")
+    assert 8 < held < 200
+    check(cycles.db, open_runs=True)
+    wait_for(lambda: cycles.db.one("select max(lease_until) < now() - interval '2.1 s' from tocsin.job"), 20)
+    assert "which had stood still" in cycles.tocsin("cycle", env=QUICK).stdout
+    cycles.tocsin.spawn("worker", env=QUICK)
+    wait_for(lambda: cycles.state() == "DONE", 60)
+    assert cycles.signals() == {"every": "raise"}
+    assert cycles.db.all("select attempts, count(*) from tocsin.job where kind = 'variable'"
+                         " group by 1 order by 1") == [(1, 300 - held), (2, held)]
