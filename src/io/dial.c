@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include "io/threads.h"
 
 struct dial {
 	struct loop *loop;
@@ -211,6 +212,11 @@ dial_new(struct loop *loop, const char *host, int port, span patience,
 	d->next = timer_new(loop, next_fired, d);
 	snprintf(d->stage, sizeof d->stage, "looking up its name");
 	snprintf(service, sizeof service, "%d", port);
+	if (threads_check(&d->doom)) {
+		d->doomed = true;
+		timer_start(d->next, 0);
+		return d;
+	}
 	d->resolving = xcalloc(1, sizeof *d->resolving);
 	d->resolving->data = d;
 	rc = uv_getaddrinfo(loop_uv(loop), d->resolving, resolved, host, service, &hints);

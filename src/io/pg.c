@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 #include "io/session.h"
+#include "io/threads.h"
 
 static void work(struct pg *);
 static void ready_for(void *arg, int events);
@@ -223,10 +224,17 @@ connect_now(struct pg *pg)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	char *host = session_host(&pg->set);
+	struct err err;
 
 	timer_start(pg->deadline, pg->set.connect_timeout);
 	if (!host) {
 		begin_connection(pg, NULL);
+		return;
+	}
+	if (threads_check(&err)) {
+		free(host);
+		err_wrap(&err, "cannot find PostgreSQL's host");
+		pg_break(pg, &err);
 		return;
 	}
 	pg->resolving = xcalloc(1, sizeof *pg->resolving);
@@ -435,7 +443,7 @@ pg_cancel(struct pg *pg)
 	struct cancel *c;
 	PGcancel *cancel;
 
-	if (!pg->ready || !(cancel = PQgetCancel(pg->conn)))
+	if (!pg->ready || threads_check(&(struct err){ 0 }) || !(cancel = PQgetCancel(pg->conn)))
 		return;
 	c = xcalloc(1, sizeof *c);
 	c->cancel = cancel;

@@ -230,7 +230,8 @@ CALLS = [
 PATIENCE = {**QUICK, "TOCSIN_DATABASE_TIMEOUT": "3s", "TOCSIN_STATEMENT_TIMEOUT": "3s"}
 
 # What the dynamic loader or libuv have to say of theirs: 127 is "error while
-# loading shared libraries"; libuv aborts where it gets no thread, and no epoll.
+# loading shared libraries"; libuv aborts where it gets no epoll, and no thread
+# where all had been there just before (io/threads.c).
 ENDS = CLEAN | {127, 78, 2, -6}
 
 
@@ -318,6 +319,21 @@ def test_an_agent_where_a_system_call_fails(calls, cycles, broker, record_proper
     all_closed(cycles, len(todo))
     record_property("times", len(todo))
     is_right(cycles, len(todo))
+
+
+@pytest.mark.fault("F-D05")
+def test_an_agent_that_gets_no_thread_says_so(calls, cycles, broker):
+    """The first that it needs, the last, or any: they look up the broker's name."""
+    cycles.load(agents(3))
+    for i, which in enumerate(("1", "4", "1+")):
+        agent = calls.spawn("cycle", "--agent", f"a{i}", "--event", f"e{i}", env=PATIENCE, options=[
+            "-e", f"inject=clone3,clone,vfork:error=EAGAIN:when={which}"])
+        ended(agent, {75}, which)
+        assert "cannot start a thread: resource temporarily unavailable" in agent.stderr, agent
+    cycles.tocsin.spawn("worker", "--executors", "sql,shell", "-c", 4, env=PATIENCE)
+    finish(cycles, 3)
+    all_closed(cycles, 3)
+    is_right(cycles, 3)
 
 
 @pytest.mark.fault("F-D05", "F-D06", "F-D11")
