@@ -141,8 +141,8 @@ static void
 ended(void *arg, const struct child_end *end)
 {
 	struct request *r = arg;
-	bool told = end->output_len && !end->too_large && !end->signum && !end->hard_limit &&
-	    !end->soft_limit && (end->status == 0 || end->status == 1);
+	bool told = end->output_len && !end->too_large && !end->unread && !end->signum &&
+	    !end->hard_limit && !end->soft_limit && (end->status == 0 || end->status == 1);
 	char *failure;
 
 	r->child = NULL;

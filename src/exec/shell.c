@@ -60,7 +60,7 @@ shell_free(struct shell *shell)
 static enum reason
 reason_of(const struct child_end *end)
 {
-	if (end->too_large || end->errors_too_large)
+	if (end->too_large || end->errors_too_large || end->unread || end->errors_unread)
 		return REASON_ERROR;
 	if (end->hard_limit || end->soft_limit)
 		return REASON_TIMEOUT;

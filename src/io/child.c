@@ -1,7 +1,7 @@
 /* child.c - a command's life, from its start to the last of its descendants.
  *
  *	running ──► (leader has exited) draining ──► clearing ──► ended
- *	   └── hard limit, too much output, child_kill() ──┘
+ *	   └── hard limit, too much output or none that can be read, child_kill() ──┘
  *
  * The leader is reaped last: as long as it is a zombie its process id cannot
  * be given to anybody else, so killing the group is safe at any time.  What it
@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "io/spawn.h"
@@ -130,23 +131,51 @@ take_errors(struct child *child, const char *bytes, size_t n)
 	str_add(s, bytes, n);
 }
 
-/* Read what there is, though not for ever: others want their turn. */
+static ssize_t
+read_end(int fd, char *buf, size_t size)
+{
+	if (failpoint("child.read")) {
+		errno = EIO;
+		return -1;
+	}
+	return read(fd, buf, size);
+}
+
+/* Read what there is, though not for ever: others want their turn.  What cannot
+ * be read goes to UNREAD; it is not the end of the output, and half of it may
+ * look like a value. */
 static void
-drain_end(struct child *child, struct end *end,
+drain_end(struct child *child, struct end *end, int *unread,
     void (*take)(struct child *, const char *, size_t))
 {
 	char buf[16 * 1024];
 
 	for (int i = 0; i < 16 && end->fd >= 0; i++) {
-		ssize_t n = read(end->fd, buf, sizeof buf);
+		ssize_t n = read_end(end->fd, buf, sizeof buf);
 
 		if (n > 0)
 			take(child, buf, (size_t)n);
-		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		else if (n == 0)
 			close_end(end);
 		else if (errno == EAGAIN)
 			return;
+		else if (errno != EINTR) {
+			*unread = errno;
+			clear(child);
+		}
 	}
+}
+
+static void
+drain_output(struct child *child)
+{
+	drain_end(child, &child->out, &child->end.unread, take_output);
+}
+
+static void
+drain_errors(struct child *child)
+{
+	drain_end(child, &child->errs, &child->end.errors_unread, take_errors);
 }
 
 static void
@@ -154,7 +183,7 @@ output_ready(void *arg, int events)
 {
 	struct child *child = arg;
 
-	drain_end(child, &child->out, take_output);
+	drain_output(child);
 	look_for_end(child);
 }
 
@@ -163,7 +192,7 @@ errors_ready(void *arg, int events)
 {
 	struct child *child = arg;
 
-	drain_end(child, &child->errs, take_errors);
+	drain_errors(child);
 	look_for_end(child);
 }
 
@@ -210,8 +239,8 @@ drained_enough(void *arg)
 {
 	struct child *child = arg;
 
-	drain_end(child, &child->out, take_output);
-	drain_end(child, &child->errs, take_errors);
+	drain_output(child);
+	drain_errors(child);
 	clear(child);
 }
 

@@ -53,6 +53,7 @@ struct child_end {
 	bool soft_limit, hard_limit;	/* which limit struck */
 	bool too_large;			/* more than max_output */
 	bool errors_too_large;		/* more than CHILD_MAX_ERRORS */
+	int unread, errors_unread;	/* errno: why one of them cannot be read */
 	int status;			/* exit status, or -1 */
 	int signum;			/* the signal that ended it, or 0 */
 	const char *output;		/* lent, NUL behind it */

@@ -53,6 +53,12 @@ child_failure(const struct child_end *end)
 		    CHILD_MAX_ERRORS);
 		return str_take(&s);
 	}
+	if (end->unread || end->errors_unread) {
+		str_printf(&s, "the output cannot be read%s: %s",
+		    end->unread ? "" : " (on standard error)",
+		    strerror(end->unread ? end->unread : end->errors_unread));
+		return str_take(&s);
+	}
 	if (end->hard_limit || end->soft_limit)
 		return limit_text(end->hard_limit,
 		    end->hard_limit ? settings->hard : settings->soft);

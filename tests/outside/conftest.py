@@ -100,6 +100,14 @@ def tocsin(request, tmp_path):
     runner.end()
 
 
+@pytest.fixture
+def failpoints():
+    """Skip where the program was built without them."""
+    with open(harness.program(), "rb") as file:
+        if b"TOCSIN_FAILPOINT" not in file.read():
+            pytest.skip("built without --enable-failpoints")
+
+
 @pytest.fixture(autouse=True)
 def nothing_left():
     """No process that a test has started may outlive it."""

@@ -15,7 +15,7 @@ from collections import Counter
 import pytest
 
 from cycles import EACH_BY_MESSAGE
-from harness import processes, program, wait_for
+from harness import processes, wait_for
 from invariants import books, check  # noqa: F401
 
 # Several stages, early decisions, a failure, an evidence without variables,
@@ -120,14 +120,6 @@ class Graph:
 @pytest.fixture
 def graph(cycles, tmp_path):
     return Graph(cycles, tmp_path)
-
-
-@pytest.fixture
-def failpoints():
-    """Skip where the program was built without them."""
-    with open(program(), "rb") as file:
-        if b"TOCSIN_FAILPOINT" not in file.read():
-            pytest.skip("built without --enable-failpoints")
 
 
 def test_the_graph_without_a_fault(graph):

@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from cycles import QUICK
-from harness import program, wait_for
+from harness import wait_for
 from invariants import books  # noqa: F401
 
 NEVER = "1h"
@@ -89,13 +89,6 @@ class Post:
 @pytest.fixture
 def post(cycles, broker, tmp_path):
     return Post(cycles, broker, tmp_path)
-
-
-@pytest.fixture
-def failpoints():
-    with open(program(), "rb") as file:
-        if b"TOCSIN_FAILPOINT" not in file.read():
-            pytest.skip("built without --enable-failpoints")
 
 
 def test_a_delivery_is_a_message_of_its_own(post):

@@ -480,6 +480,22 @@ def test_a_command_that_fails_says_how(measure):
         assert (outcome["reason"], outcome["error"]) == (reason, error), command
 
 
+@pytest.mark.parametrize("command, error", [
+    # What is read first is what comes first.
+    ("echo 2; sleep 60", "the output cannot be read: Input/output error"),
+    ("echo oops >&2; sleep 60", "the output cannot be read (on standard error): Input/output error"),
+])
+def test_output_that_cannot_be_read_is_no_value(measure, failpoints, command, error):
+    [outcome] = measure({"shell": command}, env={"TOCSIN_FAILPOINT": "child.read=error@1"})
+    assert (outcome["reason"], outcome["error"]) == ("error", error)
+
+
+def test_half_of_an_output_is_no_value(measure, failpoints):
+    # After the first read comes one that finds nothing, or the end.
+    [outcome] = measure({"shell": "echo 2; sleep 60"}, env={"TOCSIN_FAILPOINT": "child.read=error@2"})
+    assert outcome["error"] == "the output cannot be read: Input/output error"
+
+
 def test_only_the_end_of_a_long_complaint_is_told(measure):
     [outcome] = measure({"shell": "seq 100000 >&2; exit 1"})
     assert outcome["error"].startswith("exit status 1: ")

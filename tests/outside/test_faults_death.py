@@ -15,7 +15,7 @@ from collections import Counter
 import pytest
 
 from cycles import BY_MESSAGE, EACH_BY_MESSAGE, QUICK
-from harness import processes, program, wait_for
+from harness import processes, wait_for
 from invariants import books, check  # noqa: F401
 from proxy import Amqp, Cut, Postgres, Proxy
 
@@ -53,14 +53,6 @@ GATED = """
     [events]
     e.definition = "ev and ew"
     """
-
-
-@pytest.fixture
-def failpoints():
-    """Skip where the program was built without them."""
-    with open(program(), "rb") as file:
-        if b"TOCSIN_FAILPOINT" not in file.read():
-            pytest.skip("built without --enable-failpoints")
 
 
 def dead(pid):

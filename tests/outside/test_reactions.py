@@ -23,10 +23,10 @@ EVENT = """
 """
 
 
-def ring(tmp_path, tocsin, reaction, size=10, status=0):
+def ring(tmp_path, tocsin, reaction, size=10, status=0, env=None):
     tocsin("init")
     tocsin("load", definitions(tmp_path, EVENT.format(size=size, reaction=reaction)))
-    tocsin("cycle", "--local", status=status)
+    tocsin("cycle", "--local", status=status, env=env)
 
 
 def test_a_command_gets_the_signal(tmp_path, db, tocsin):
@@ -44,6 +44,13 @@ def test_a_command_that_fails_is_told_in_its_delivery(tmp_path, db, tocsin):
     ring(tmp_path, tocsin, "command = 'echo no bell >&2; exit 3'", status=None)
     assert db.one("select state, attempts, error from tocsin.delivery") == \
         ("pending", 1, "exit status 3: no bell")
+
+
+def test_a_command_whose_output_cannot_be_read_has_failed(tmp_path, db, tocsin, failpoints):
+    ring(tmp_path, tocsin, "command = 'echo; sleep 60'", status=None,
+         env={"TOCSIN_FAILPOINT": "child.read=error@1"})
+    assert db.one("select state, attempts, error from tocsin.delivery") == \
+        ("pending", 1, "the output cannot be read: Input/output error")
 
 
 def test_a_command_has_a_time_limit(tmp_path, db, tocsin):

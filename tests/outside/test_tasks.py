@@ -269,6 +269,15 @@ def test_a_cycle_is_a_task_and_asked_twice_it_is_one_run(shop, tmp_path):
     assert shop.db.one("select count(*) from tocsin.run") == 2
 
 
+def test_a_task_whose_answer_cannot_be_read_has_failed(shop, failpoints):
+    shop.worker("-c", 1, env={"TOCSIN_FAILPOINT": "child.read=error"})
+    why = r"the output cannot be read( \(on standard error\))?: Input/output error"
+    with pytest.raises(Exception, match=why):
+        shop.send("t.note", "x").get(timeout=30)
+    with pytest.raises(RuntimeError, match=why):
+        shop.send("tocsin.cycle").get(timeout=30)
+
+
 def test_the_settings_of_a_cycle_that_is_a_task_are_seen_by_nobody(shop, tmp_path):
     shop.settings.write_text(shop.settings.read_text().replace(
         'result_backend', 'queue = "tocsin"\n    result_backend', 1))
