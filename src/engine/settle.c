@@ -220,7 +220,7 @@ room_to_decide(const struct settling *s)
 	for (size_t i = 0; i < s->batch.n; i++)
 		if (s->batch.at[i]->outcome.attempts != 1)
 			return 0;
-	return BATCH_MAX;
+	return AT_ONCE_MAX;
 }
 
 static void

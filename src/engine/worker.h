@@ -38,7 +38,10 @@ struct sweeping;
 struct timer;
 struct worker;
 
-enum { BATCH_MAX = 512 };	/* jobs in one claim or one settling */
+enum {
+	BATCH_MAX = 512,		/* jobs in one claim or one settling */
+	AT_ONCE_MAX = 2048,		/* jobs that a settling decides beside those */
+};
 
 /* A job that a message names, and the message. */
 struct slip {

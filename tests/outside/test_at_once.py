@@ -63,11 +63,11 @@ def test_few_evidences_and_events_need_no_message(cycles, line):
 def test_too_many_for_one_transaction_are_sent(cycles, line):
     cycles.load('variables.v.sql = "select 1"\n' + "".join(f"""
         evidences.e{n}.definition = "v == {n % 2}"
-        """ for n in range(1200)) + f"""
-        events.every.definition = "count({', '.join(f'e{n}' for n in range(1200))}) == 600"
+        """ for n in range(3000)) + f"""
+        events.every.definition = "count({', '.join(f'e{n}' for n in range(3000))}) == 1500"
         """)
     sent = cycle_of(cycles, line)
-    assert (1200 - 512) // 64 <= sent <= 2 * (1200 - 512) // 64
+    assert (3000 - 2048) // 64 <= sent <= 2 * (3000 - 2048) // 64
     assert cycles.signals() == {"every": "raise"}
     as_if_claimed(cycles)
 
