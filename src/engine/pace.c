@@ -69,22 +69,24 @@ pace_note(struct pace *p, span took)
 }
 
 static size_t
-waiting(const struct worker *w)
+in_inbox(const struct worker *w)
 {
-	return worker_claimed_variables(w) + w->variables.n - w->variables_head;
+	return w->variables.n - w->variables_head;
 }
 
-/* Has any waited here for a second? */
+/* Has any waited here for a second, though it could have begun? */
 static bool
 stands_still(const struct worker *w)
 {
 	span then = clock_monotonic() - SECOND;
 
-	for (size_t i = 0; i < w->claimed.n; i++)
-		if (w->claimed.at[i]->from && w->claimed.at[i]->from->arrived_at < then)
+	for (size_t i = 0; i < w->claimed.n; i++) {
+		const struct flight *f = w->claimed.at[i];
+
+		if (f->job.kind == VARIABLE && f->version && f->from && f->from->arrived_at < then)
 			return true;
-	return w->variables.n > w->variables_head &&
-	    w->variables.at[w->variables_head].from->arrived_at < then;
+	}
+	return in_inbox(w) && w->variables.at[w->variables_head].from->arrived_at < then;
 }
 
 static void
@@ -95,24 +97,25 @@ look(void *arg)
 	size_t n;
 
 	p->looks = false;
-	if (waiting(w) <= least(p))
-		return;
 	if (!stands_still(w)) {
 		pace_look(p);
 		return;
 	}
 	/* It is known again when some have ended. */
 	p->each = SECOND;
-	set_window(p, 0);
+	if (p->window)
+		set_window(p, 0);
 	n = take_give_back_beyond(w, least(p));
-	log_debug("variables are slow, others may take them", "messages",
-	    log_number((int64_t)n));
+	log_debug("variables are slow, others may take them", "jobs", log_number((int64_t)n));
+	loop_nudge(w->loop);
 }
 
 void
 pace_look(struct pace *p)
 {
-	if (p->looks || !p->window || waiting(p->worker) <= least(p))
+	struct worker *w = p->worker;
+
+	if (p->looks || (!worker_claimed_variables(w) && (!p->window || in_inbox(w) <= least(p))))
 		return;
 	p->looks = true;
 	timer_start(p->look, SECOND);

@@ -87,7 +87,6 @@ take_give_back_beyond(struct worker *w, size_t n)
 		} else
 			w->claimed.at[kept++] = w->claimed.at[i];
 	w->claimed.n = kept;
-
 	for (; w->variables.n > w->variables_head + n; given++)
 		w->set.transport->give_back(w->set.transport,
 		    w->variables.at[--w->variables.n].from);
