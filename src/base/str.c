@@ -79,13 +79,19 @@ str_vprintf(struct str *s, const char *format, va_list ap)
 	va_list again;
 	int n;
 
+	/* Most of it is short, and fits into the room that there is. */
+	str_grow(s, 64);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, format, again);
+	n = vsnprintf(s->text + s->len, s->room - s->len, format, again);
 	va_end(again);
-	if (n < 0)
+	if (n < 0) {
+		s->text[s->len] = '\0';
 		return;
-	str_grow(s, (size_t)n);
-	vsnprintf(s->text + s->len, (size_t)n + 1, format, ap);
+	}
+	if ((size_t)n >= s->room - s->len) {
+		str_grow(s, (size_t)n);
+		vsnprintf(s->text + s->len, (size_t)n + 1, format, ap);
+	}
 	s->len += (size_t)n;
 }
 

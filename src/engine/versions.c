@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "store/claim.h"
 
-enum { SLOTS = 65536 };		/* untouched ones cost no memory */
+enum { SLOTS = 1 << 17 };	/* untouched ones cost no memory */
 
 struct entry {
 	struct version version;		/* first: a version is its entry */

@@ -207,7 +207,7 @@ worker_new(const struct worker_settings *settings)
 	w->claims = pg_new(w->loop, &books);
 	w->books = pg_new(w->loop, &books);
 	w->hands = hands_new(w->loop, w->conf, w->set.allowed);
-	w->versions = versions_new(65536);
+	w->versions = versions_new(VERSIONS_KEPT);
 	w->handing = hand_back_new();
 	w->pace = pace_new(w);
 	w->settling = settling_new();

@@ -64,6 +64,13 @@ pool_free(struct pool *pool)
 	free(pool);
 }
 
+void
+pool_say_cleaning(struct pg *pg)
+{
+	pg_say(pg, "rollback", 0, NULL);
+	pg_say(pg, "discard all", 0, NULL);
+}
+
 struct pg *
 pool_take(struct pool *pool)
 {
@@ -74,6 +81,7 @@ pool_take(struct pool *pool)
 		.role = *conf->measuring_role ? conf->measuring_role : NULL,
 		.connect_timeout = conf->connect_timeout,
 		.heartbeat = conf->heartbeat,
+		.statement_timeout = POOL_STATEMENT_TIMEOUT,
 		.idle_timeout = 10 * MINUTE,	/* between two statements of one pipeline */
 		.options = "-c extra_float_digits=1 -c bytea_output=hex"
 		    " -c standard_conforming_strings=on",
@@ -113,7 +121,7 @@ cleaned(void *arg, const struct pg_answer *answer)
 }
 
 void
-pool_put(struct pool *pool, struct pg *pg)
+pool_put(struct pool *pool, struct pg *pg, bool clean)
 {
 	struct waiting w = { pg, clock_monotonic() };
 
@@ -121,13 +129,14 @@ pool_put(struct pool *pool, struct pg *pg)
 		pg_free(pg);
 		return;
 	}
-	/* Two groups: "discard all" wants to stand outside of any transaction,
-	 * even the implicit one of a pipeline. */
 	pg_limit_row(pg, 0);
-	pg_say(pg, "rollback", 0, NULL);
-	pg_ask(pg, cleaned, pg);
-	pg_say(pg, "discard all", 0, NULL);
-	pg_ask(pg, cleaned, pg);
+	/* Two groups: what is still in a transaction cannot "discard all". */
+	if (!clean) {
+		pg_say(pg, "rollback", 0, NULL);
+		pg_ask(pg, cleaned, pg);
+		pg_say(pg, "discard all", 0, NULL);
+		pg_ask(pg, cleaned, pg);
+	}
 	vec_push(&pool->idle, w);
 	if (pool->idle.n == 1)
 		timer_start(pool->timer, IDLE);

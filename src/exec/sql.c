@@ -1,10 +1,11 @@
 /* sql.c - a variable computed by a query.
  *
- * One pipeline: begin a read-only transaction; set its time limit, which is the
- * first query, so that from there on the transaction's mode is frozen; then the
- * user's statement, by the extended protocol, which takes exactly one.  How values
- * are written is the session's from its start.  Whatever comes of it is rolled back, and the connection
- * is cleaned by the pool before it serves again.
+ * One pipeline: begin a read-only transaction; set its time limit, where it is not
+ * the session's; then the user's statement, by the extended protocol, which takes
+ * exactly one, so that nothing can change the transaction's mode before a query
+ * runs, and freezes it; then it is rolled back, and the connection is cleaned.  How
+ * values are written is the session's from its start.  Where a statement fails the rest of the pipeline is
+ * not done, and the pool cleans the connection before it serves again.
  *
  * Where no descriptor is left for a connection the start is tried again until
  * the soft limit has passed: that is the machine's trouble, not the variable's.
@@ -27,8 +28,6 @@
 #include "io/pg.h"
 #include "model/params.h"
 
-enum { BEGIN, LIMIT, QUERY, STATEMENTS };
-
 static const char begin[] =
     "begin transaction isolation level read committed read only";
 
@@ -40,6 +39,7 @@ struct sql {
 	struct timer *soft, *hard;
 	struct params *params;
 	struct rows rows;
+	size_t query;		/* which statement of the pipeline it is */
 	bool cancelled;		/* a cancel is on its way, and may arrive late */
 	bool soft_limit;
 	struct timer *again;	/* where no descriptor was left */
@@ -48,14 +48,17 @@ struct sql {
 
 static void start(struct exec *, span deadline);
 
-/* Give everything back; what the connection is fit for is known here. */
+/* What a connection is fit for. */
+enum state { BROKEN, USED, CLEAN };
+
+/* Give everything back. */
 static void
-sql_free(struct sql *sql, bool clean)
+sql_free(struct sql *sql, enum state state)
 {
 	struct pool *pool = sql->exec->hands->pool;
 
-	if (clean && !sql->cancelled)
-		pool_put(pool, sql->pg);
+	if (state != BROKEN && !sql->cancelled)
+		pool_put(pool, sql->pg, state == CLEAN);
 	else
 		pool_drop(pool, sql->pg);
 	timer_free(sql->soft);
@@ -137,7 +140,7 @@ error_text(struct sql *sql, const PGresult *r)
 static void
 tell_failure(struct sql *sql, struct exec *exec, const struct pg_answer *answer)
 {
-	const PGresult *r = answer->n > QUERY ? answer->results[QUERY] : NULL;
+	const PGresult *r = answer->n > sql->query ? answer->results[sql->query] : NULL;
 	enum reason reason = !strcmp(answer->sqlstate, "57014") ? REASON_TIMEOUT : REASON_ERROR;
 
 	if (r && PQresultStatus(r) == PGRES_FATAL_ERROR)
@@ -184,7 +187,7 @@ try_again(void *arg)
 	struct exec *exec = sql->exec;
 	span deadline = sql->deadline;
 
-	sql_free(sql, false);
+	sql_free(sql, BROKEN);
 	start(exec, deadline);
 }
 
@@ -203,8 +206,11 @@ answered(void *arg, const struct pg_answer *answer)
 {
 	struct sql *sql = arg;
 	struct exec *exec = sql->exec;
-	/* Without an SQLSTATE it was not the server that refused. */
-	bool alive = !answer->err || *answer->sqlstate;
+	const PGresult *r = answer->n > sql->query ? answer->results[sql->query] : NULL;
+	bool failed = answer->err && (!r || PQresultStatus(r) == PGRES_FATAL_ERROR);
+	/* Without an SQLSTATE it was not the server that refused; and what could not be
+	 * cleaned must not answer anybody else. */
+	enum state state = !answer->err ? CLEAN : failed && *answer->sqlstate ? USED : BROKEN;
 
 	if (lacks_descriptor(answer) && !sql->soft_limit &&
 	    clock_monotonic() + SECOND / 4 < sql->deadline) {
@@ -215,11 +221,11 @@ answered(void *arg, const struct pg_answer *answer)
 		exec_fail_limit(exec, false);
 	else if (sql->rows.failed)
 		exec_fail(exec, REASON_ERROR, "%s", sql->rows.err.message);
-	else if (answer->err)
+	else if (failed)
 		tell_failure(sql, exec, answer);
 	else
-		tell_result(sql, exec, answer->results[QUERY]);
-	sql_free(sql, alive);
+		tell_result(sql, exec, r);
+	sql_free(sql, state);
 }
 
 /* --- the way there --- */
@@ -251,7 +257,7 @@ hard_limit(void *arg)
 	struct exec *exec = sql->exec;
 
 	exec_fail_limit(exec, true);
-	sql_free(sql, false);
+	sql_free(sql, BROKEN);
 }
 
 static void
@@ -259,15 +265,20 @@ ask(struct sql *sql, const struct binding *binding)
 {
 	const struct variable *v = sql->exec->variable;
 	size_t most = (size_t)sql->exec->hands->conf->max_value;
-	long long ms = (v->hard + 2 * SECOND) / 1000;
+	long long ms = POOL_TIMEOUT(v->hard) / 1000;
 	char timeout[24];
 
-	snprintf(timeout, sizeof timeout, "%lld", ms < INT32_MAX ? ms : INT32_MAX);
 	pg_limit_row(sql->pg, most + 65536);
 	pg_say(sql->pg, begin, 0, NULL);
-	pg_say(sql->pg, limit, 1, (const char *const[]){ timeout });
+	sql->query = 1;
+	if (POOL_TIMEOUT(v->hard) != POOL_STATEMENT_TIMEOUT) {
+		snprintf(timeout, sizeof timeout, "%lld", ms < INT32_MAX ? ms : INT32_MAX);
+		pg_say(sql->pg, limit, 1, (const char *const[]){ timeout });
+		sql->query = 2;
+	}
 	pg_say_rows(sql->pg, params_text(sql->params), binding->n, binding->types,
 	    (const char *const *)binding->values, row_came, sql);
+	pool_say_cleaning(sql->pg);
 	timer_start(sql->soft, v->soft);
 	timer_start(sql->hard, v->hard);
 	pg_ask(sql->pg, answered, sql);
@@ -316,7 +327,7 @@ sql_start(struct exec *exec)
 static void
 sql_kill(struct exec *exec)
 {
-	sql_free(exec->own, false);
+	sql_free(exec->own, BROKEN);
 }
 
 const struct hand exec_sql = { sql_start, sql_kill, NULL };

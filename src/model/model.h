@@ -25,6 +25,7 @@ struct toml;
 
 #define MODEL_MAX_TEXT (64 * 1024)	/* of an SQL text, a command, a definition */
 #define CELERY_QUEUE "celery"		/* where Celery's tasks wait if nothing is said */
+#define HARD_LIMIT (90 * SECOND)		/* of a variable, if nothing is said */
 #define MODEL_MAX_OBJECTS 200000	/* of one load */
 
 /* --- one object, made from its body --- */

@@ -146,7 +146,7 @@ variable_read_limits(struct variable *v, struct body *b)
 	    hard = body_limit(b, "time_limit", &v->hard);
 
 	if (!hard)
-		v->hard = soft && v->soft > MINUTE ? v->soft + v->soft / 2 : 90 * SECOND;
+		v->hard = soft && v->soft > MINUTE ? v->soft + v->soft / 2 : HARD_LIMIT;
 	if (!hard && v->hard > 7 * DAY)
 		v->hard = 7 * DAY;
 	if (!soft)

@@ -1,6 +1,5 @@
 /* array.c - "{1,2,NULL}" and "{\"a\",\"b\"}". */
 #include "store/array.h"
-#include <inttypes.h>
 #include <string.h>
 
 /* The text stands open, without its last brace, until somebody asks for it. */
@@ -35,8 +34,16 @@ array_text(struct array *a, const char *s)
 void
 array_int(struct array *a, int64_t n)
 {
+	char digits[24], *at = digits + sizeof digits;
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+
 	next(a);
-	str_printf(&a->text, "%" PRId64, n);
+	do
+		*--at = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--at = '-';
+	str_add(&a->text, at, (size_t)(digits + sizeof digits - at));
 }
 
 void

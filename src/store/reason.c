@@ -101,9 +101,17 @@ row_of(const struct nodes *nodes, struct job_key key)
 }
 
 static void
+put_key(struct str *s, const char *key)
+{
+	str_puts(s, ", \"");
+	str_puts(s, key);
+	str_puts(s, "\": ");
+}
+
+static void
 put_text(struct str *s, const char *key, const char *text)
 {
-	str_printf(s, ", \"%s\": ", key);
+	put_key(s, key);
 	if (text)
 		json_append_text(s, text, strlen(text));
 	else
@@ -113,7 +121,8 @@ put_text(struct str *s, const char *key, const char *text)
 static void
 put_raw(struct str *s, const char *key, const char *json)
 {
-	str_printf(s, ", \"%s\": %s", key, json ? json : "null");
+	put_key(s, key);
+	str_puts(s, json ? json : "null");
 }
 
 static void

@@ -1,9 +1,8 @@
 /* run.c - runs as rows.
  *
- * A plan is one transaction of two statements, whatever the size of the graph:
- * the run (whose partial unique index lets one open cycle for each agent
- * through), and all its jobs.  No definition travels to us and back: the free
- * names that loading left with each version are the edges. */
+ * A cycle is made in one transaction of a few statements, whatever the size of the
+ * graph: the run, whose partial unique index lets one open cycle for each agent
+ * through, and all its jobs. */
 #include "store/run.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,88 +12,13 @@
 #include "base/failpoint.h"
 #include "io/pg.h"
 #include "store/array.h"
+#include "store/plan.h"
 #include "store/row.h"
 
 static const char make_run[] =
     "insert into tocsin.run (agent, as_of, origin)"
     " values ($1, coalesce($2::timestamptz, now()), $3)"
     " on conflict do nothing returning id";
-
-/* Nodes are numbered variables, evidences, events, each kind by the most
- * urgent event above it; a node's upstream is one rank below.  What is not
- * active is planned without upstream, and skipped when it is claimed.  What is
- * joined with itself is joined in full: nobody can know how many rows these have,
- * and that leaves no plan that compares each with each. */
-static const char make_jobs[] =
-    "with due as materialized ("
-    " select e.id, e.name, e.version, e.priority, e.schedule, v.upstream"
-    " from tocsin.event e join tocsin.version v on v.id = e.version"
-    " where e.active and e.agent = $2 and"
-    "  case when $3::text[] is null"
-    "   then e.next_call <= (select as_of from tocsin.run where id = $1)"
-    "   else e.name = any ($3) end"
-    "), ev as materialized ("
-    " select x.name, x.version, x.active, x.value, x.bool_value, x.evaluated_at,"
-    "  min(d.priority) as priority,"
-    "  case when x.active then v.upstream else '{}' end as upstream"
-    " from due d cross join lateral unnest(d.upstream) n (name)"
-    " join tocsin.evidence x on x.name = n.name"
-    " join tocsin.version v on v.id = x.version"
-    " group by x.id, v.id"
-    "), va as materialized ("
-    " select x.name, x.version, x.active, x.value, x.computed_at, x.as_of,"
-    "  coalesce((select as_of from tocsin.run where id = $1) - x.as_of > v.max_age, false)"
-    "   as stale, min(e.priority) as priority,"
-    "  case when not v.body ? 'celery' then v.body ->> 'queue' end as queue"
-    " from ev e cross join lateral unnest(e.upstream) n (name)"
-    " join tocsin.variable x on x.name = n.name"
-    " join tocsin.version v on v.id = x.version"
-    " group by x.id, v.id"
-    "), reaction as materialized ("
-    " select n.name as event, array_agg(r.version order by r.id) as versions"
-    " from tocsin.reaction r join tocsin.version v on v.id = r.version"
-    " cross join lateral jsonb_array_elements_text(v.body -> 'events') n (name)"
-    " where r.active group by n.name"
-    "), node as materialized ("
-    " select row_number() over (order by rank, priority, name)::integer as id, n.*"
-    " from ("
-    "  select 1 as rank, 'variable' as kind, name, version, queue, active, value,"
-    "   null::boolean as truth, computed_at, priority, '{}'::text[] as upstream,"
-    "   null::integer as event, null::bigint as schedule, as_of, stale"
-    "  from va union all"
-    "  select 2, 'evidence', name, version, null, active, value, bool_value,"
-    "   evaluated_at, priority, upstream, null, null, null, false from ev union all"
-    "  select 3, 'event', name, version, null, true, null, null, null, priority,"
-    "   upstream, id, schedule, null, false from due) n"
-    "), edge as materialized ("
-    " select u.id as up, n.down from"
-    " (select d.id as down, d.rank - 1 as rank, n.name"
-    "  from node d cross join lateral unnest(d.upstream) n (name)) n"
-    " full join node u on u.name = n.name and u.rank = n.rank"
-    " where coalesce(u.id, 0) > 0 and coalesce(n.down, 0) > 0"
-    "), up as materialized ("
-    " select down as id, array_agg(up order by up) as ids from edge group by down"
-    "), down as materialized ("
-    " select up as id, array_agg(down order by down) as ids from edge group by up"
-    "), made as ("
-    " insert into tocsin.job (run_id, id, kind, name, version, queue, active, state,"
-    "  upstream, downstream, unsettled, value, truth, computed_at, event, schedule,"
-    "  as_of, stale, reactions, queued_at)"
-    " select $1, n.id, n.kind, n.name, n.version, coalesce(n.queue, $4), n.active,"
-    "  case when up.ids is null then 'queued' else 'waiting' end,"
-    "  coalesce(up.ids, '{}'), coalesce(down.ids, '{}'),"
-    "  coalesce(cardinality(up.ids), 0), n.value, n.truth, n.computed_at, n.event, n.schedule,"
-    "  n.as_of, n.stale,"
-    "  case when n.rank = 3 then coalesce(x.versions, '{}') else '{}' end,"
-    "  case when up.ids is null then now() end"
-    " from node n full join up on up.id = n.id full join down on down.id = n.id"
-    " left join reaction x on x.event = n.name and n.rank = 3"
-    " order by n.id"
-    " returning 1"
-    ") update tocsin.run r set jobs = m.n, unsettled = m.n,"
-    "  state = case when m.n = 0 then 'DONE' else state end,"
-    "  finished_at = case when m.n = 0 then now() end"
-    " from (select count(*)::integer as n from made) m where r.id = $1";
 
 #define RUN_COLUMNS \
 	"r.id, r.agent, r.state, r.as_of, r.created_at, r.finished_at, r.jobs," \
@@ -221,8 +145,7 @@ plan_in_transaction(PGconn *conn, const struct plan_request *q, const char *at,
     const char *names, struct run_row *made, bool *busy, struct err *err)
 {
 	const char *run_params[] = { q->agent, at, q->origin };
-	char id[24];
-	const char *job_params[] = { id, q->agent, names, q->queue };
+	int64_t id = 0;
 	PGresult *r;
 
 	if ((at && !q->force && check_time(conn, at, err)) ||
@@ -231,16 +154,15 @@ plan_in_transaction(PGconn *conn, const struct plan_request *q, const char *at,
 		return -1;
 	*busy = PQntuples(r) == 0;
 	if (!*busy)
-		snprintf(id, sizeof id, "%s", PQgetvalue(r, 0, 0));
+		id = row_number(r, 0, 0);
 	PQclear(r);
 	if (*busy)
 		return 0;
 	failpoint("plan.after_run");
-	if (!(r = pg_exec(conn, make_jobs, 4, job_params, err)))
+	if (plan_write(conn, id, q->agent, names, q->queue, err))
 		return -1;
-	PQclear(r);
 	failpoint("plan.before_commit");
-	return run_find(conn, strtoll(id, NULL, 10), 0, made, err) < 0 ? -1 : 0;
+	return run_find(conn, id, 0, made, err) < 0 ? -1 : 0;
 }
 
 int

@@ -1,4 +1,4 @@
-/* Runs as rows: what is due, and all that it needs, planned in one statement. */
+/* Runs as rows: what is due, and all that it needs, planned in one transaction. */
 #ifndef STORE_RUN_H
 #define STORE_RUN_H
 
