@@ -3,7 +3,7 @@
  *	limit loop JOBS BATCH QUEUE	take up to BATCH messages that are there,
  *					write a row for each, commit, publish a
  *					message for each, ack when all is confirmed
- *	limit agent JOBS QUEUE		COPY as many rows, commit, publish as many
+ *	limit agent JOBS MESSAGES QUEUE	COPY so many rows, commit, publish so many
  *					messages, wait for all confirms
  *
  * No worker can be faster than the loop on the same servers, and none that keeps
@@ -295,13 +295,13 @@ loop(struct line *l, PGconn *db, long jobs, int batch)
 }
 
 static void
-agent(struct line *l, PGconn *db, long jobs)
+agent(struct line *l, PGconn *db, long jobs, long messages)
 {
 	double began = now();
 
 	copy_rows(db, jobs);
-	for (long sent = 0; sent < jobs; sent += 1000)
-		publish(l, (int)(jobs - sent < 1000 ? jobs - sent : 1000));
+	for (long sent = 0; sent < messages; sent += 1000)
+		publish(l, (int)(messages - sent < 1000 ? messages - sent : 1000));
 	await_confirms(l);
 	printf("%.6f\n", now() - began);
 }
@@ -312,18 +312,19 @@ main(int argc, char **argv)
 	bool is_loop = argc == 5 && !strcmp(argv[1], "loop");
 	long jobs = argc > 2 ? atol(argv[2]) : 0;
 	int batch = is_loop ? atoi(argv[3]) : 1;
+	long messages = argc > 3 && !is_loop ? atol(argv[3]) : 1;
 	static struct line line;
 	PGconn *db;
 
-	if (!(is_loop || (argc == 4 && !strcmp(argv[1], "agent"))) || jobs < 1 || jobs > MOST_JOBS ||
-	    batch < 1 || batch > MOST_BATCH)
-		die("usage", "limit loop JOBS BATCH QUEUE | limit agent JOBS QUEUE");
+	if (!(is_loop || (argc == 5 && !strcmp(argv[1], "agent"))) || jobs < 1 || jobs > MOST_JOBS ||
+	    batch < 1 || batch > MOST_BATCH || messages < 1 || messages > jobs)
+		die("usage", "limit loop JOBS BATCH QUEUE | limit agent JOBS MESSAGES QUEUE");
 	connect_broker(&line, argv[argc - 1]);
 	db = connect_database();
 	if (is_loop)
 		loop(&line, db, jobs, batch);
 	else
-		agent(&line, db, jobs);
+		agent(&line, db, jobs, messages);
 	PQfinish(db);
 	amqp_connection_close(line.amqp, AMQP_REPLY_SUCCESS);
 	return 0;

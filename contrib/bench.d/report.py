@@ -110,14 +110,25 @@ def judge_messages(rows, messages, limits):
             row["messages_per_s"] = round(n / row["seconds"]["median"])
             if limits and kind in limits:
                 row["of_limit"] = round(row["messages_per_s"] / limits[kind]["median"], 3)
+                row["jobs_of_limit"] = round(row["jobs_per_s"] / limits[kind]["median"], 3)
 
 
 def message_lines(rows, titles):
     for row in rows:
         if "messages" in row:
-            share = f", {100 * row['of_limit']:.0f} % of the limit" if "of_limit" in row else ""
+            share = (f", {100 * row['of_limit']:.0f} % of the limit; the jobs that they bring are"
+                     f" {100 * row['jobs_of_limit']:.0f} % of it" if "of_limit" in row else "")
             yield (f"messages, {row['size']}, {titles[row['way']]}: {number(row['messages'])} a cycle,"
                    f" {number(row['messages_per_s'])} a second{share}")
+
+
+def age_lines(rows):
+    """Old books beside fresh ones."""
+    for row in rows:
+        fresh = [r for r in rows if (r["way"], r["size"]) == ("amqp", row["size"])]
+        if row["way"] == "aged" and fresh:
+            row["of_fresh"] = round(row["seconds"]["median"] / fresh[0]["seconds"]["median"], 2)
+            yield f"old books, {row['size']}: {row['of_fresh']} times as long as in fresh ones\n"
 
 
 def growth(rows, sizes):

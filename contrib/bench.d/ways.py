@@ -365,6 +365,53 @@ class Amqp(OfTocsin):
                 "agent_cpu": agent.usage.ru_utime + agent.usage.ru_stime}
 
 
+class Aged(Amqp):
+    """In books that have seen much.  Takes some minutes to make them so."""
+
+    HISTORY, CYCLES, DAYS = 10_000_000, 1000, 30
+
+    def start(self):
+        if not self.db.one("select count(*) from tocsin.run"):
+            super().start()
+            self.age()
+            self.worker.end()
+        super().start()
+
+    def age(self):
+        """One cycle is computed, and copied into the past."""
+        self.remember()
+        self.one()
+        self.check()
+        db = self.db
+        for day in range(self.DAYS + 1):
+            db.run("select tocsin.history_partition(now() - %s * interval '1 day')", day)
+        db.run("insert into tocsin.history (run_id, kind, name, value, truth, at)"
+               " select h.run_id, h.kind, h.name, h.value, h.truth, now() - n * interval '1 day' / %s"
+               " from generate_series(1, %s) n cross join tocsin.history h",
+               self.copies() / self.DAYS, self.copies())
+        db.run("insert into tocsin.run (agent, as_of, state, created_at, started_at, finished_at,"
+               "  jobs, unsettled, failed)"
+               " select agent, at, state, at, at, at, jobs, unsettled, failed"
+               " from tocsin.run, lateral (select as_of - n * interval '1 hour' as at"
+               "  from generate_series(1, %s) n) past", self.CYCLES - 1)
+        for table in ("job", "signal"):
+            columns = [name for name, in db.all(
+                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
+                " and not attisdropped and attname <> 'run_id'", f"tocsin.{table}")]
+            values = ["'{}'::jsonb" if name == "decided_by" else f"x.{name}" for name in columns]
+            db.run(f"insert into tocsin.{table} (run_id, {', '.join(columns)})"
+                   f" select r.id, {', '.join(values)} from tocsin.run r cross join tocsin.{table} x"
+                   " where r.id <> x.run_id")
+        refresh(db)
+        db.run("checkpoint")
+        counts = db.one("select (select count(*) from tocsin.history),"
+                        " (select count(*) from tocsin.run)")
+        must(counts[0] >= self.HISTORY and counts[1] == self.CYCLES, f"the past is {counts}")
+
+    def copies(self):
+        return -(-self.HISTORY // self.graph.nodes)
+
+
 # --- the peers ---
 
 
@@ -518,4 +565,7 @@ WAYS = {way.name: way for way in (
     Amqp("amqp-2", "tocsin, 2 processes", processes=2),
     Amqp("quorum", "tocsin, 1 process, quorum queue", quorum=True),
     Amqp("quorum-2", "tocsin, 2 processes, quorum queue", processes=2, quorum=True),
+    Amqp("amqp-16", "tocsin, 16 processes", processes=16),
+    Aged("aged", "tocsin, 1 process, old books"),
 )}
+ASKED = ("amqp-16", "aged")     # only if they are asked for

@@ -671,6 +671,43 @@ def test_urgent_events_come_first(cycles):
                          " order by started_at") == ["c", "b", "a"]
 
 
+def test_what_one_event_needs_is_numbered_together(cycles):
+    """The graph, as it stands in the books: what each node uses comes before it."""
+    cycles.load("""
+        [variables]
+        a.sql = "select 1"
+        b.sql = "select 2"
+        c.sql = "select 3"
+        d.sql = "select 4"
+        [evidences]
+        ab.definition = "a + b > 0"
+        cb.definition = "c + b > 0"
+        d_.definition = "d > 0"
+        [events]
+        last.definition = "ab and d_"
+        last.priority = 30
+        first.definition = "d_"
+        first.priority = 1
+        middle.definition = "cb or ab"
+        """)
+    cycles.run()
+    rows = cycles.db.all("select id, kind, name, upstream, downstream from tocsin.job order by id")
+    names = {id: name for id, _, name, _, _ in rows}
+    assert list(names) == list(range(1, 11))
+    assert [kind for _, kind, *_ in rows] == ["variable"] * 4 + ["evidence"] * 3 + ["event"] * 3
+    assert names[1] == "d" and names[5] == "d_"
+    assert [names[id] for id in (8, 9, 10)] == ["first", "middle", "last"]
+    up = {name: [names[id] for id in upstream] for _, _, name, upstream, _ in rows}
+    down = {name: [names[id] for id in downstream] for _, _, name, _, downstream in rows}
+    assert {name: sorted(those) for name, those in up.items()} == {
+        "a": [], "b": [], "c": [], "d": [], "ab": ["a", "b"], "cb": ["b", "c"], "d_": ["d"],
+        "first": ["d_"], "middle": ["ab", "cb"], "last": ["ab", "d_"]}
+    assert {name: sorted(those) for name, those in down.items()} == {
+        name: sorted(other for other in up if name in up[other]) for name in up}
+    for _, _, _, *both in rows:
+        assert all(ids == sorted(ids) for ids in both)
+
+
 # Two at once
 
 GATED = """
