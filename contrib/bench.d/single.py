@@ -13,11 +13,12 @@ from report import spread
 from ways import HERE, LONGEST, WAYS, Child, must
 
 
-def agent_alone(servers, size, times):
+def agent_alone(servers, limit, size, times):
     """Seconds from the agent's start until the cycle is STARTED, all its variables
-    confirmed, while no worker takes a thing."""
-    way, took = WAYS["amqp"], []
+    confirmed, while no worker takes a thing; and those that the limit takes, in turn."""
+    way, took, least = WAYS["amqp"], [], []
     for _ in range(times):
+        least.append(limit.agent(size))
         way.begin(servers, Graph(size))
         try:
             way.worker.end()
@@ -33,7 +34,8 @@ def agent_alone(servers, size, times):
             way.check()
         finally:
             way.end()
-    return spread(took, 4)
+    return {"seconds": spread(took, 4), "limit": spread(least, 4),
+            "times": spread([a / b for a, b in zip(took, least)], 2)}
 
 
 def value_to_signal(servers, times):
@@ -163,15 +165,14 @@ class Limit:
                 must(jobs <= written <= jobs + BATCH, f"the loop has written {written} rows")
         return {kind: spread(rates, 0) for kind, rates in took.items()}
 
-    def agent(self, size, rounds):
+    def agent(self, size):
         """Seconds to copy the jobs of a graph into the books and to send its variables."""
-        jobs, took = sum(SIZES[size]), []
-        for _ in range(rounds):
-            self.db.run("truncate bench_limit_job")
-            took.append(self.run("classic", "agent", jobs, SIZES[size][0]))
-            written = self.db.one("select count(*) from bench_limit_job")
-            must(written == jobs, f"the agent has written {written} rows")
-        return spread(took, 4)
+        jobs = sum(SIZES[size])
+        self.db.run("truncate bench_limit_job")
+        took = self.run("classic", "agent", jobs, SIZES[size][0])
+        written = self.db.one("select count(*) from bench_limit_job")
+        must(written == jobs, f"the agent has written {written} rows")
+        return took
 
     def end(self):
         self.db.drop()

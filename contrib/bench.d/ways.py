@@ -395,9 +395,9 @@ class Aged(Amqp):
                " from tocsin.run, lateral (select as_of - n * interval '1 hour' as at"
                "  from generate_series(1, %s) n) past", self.CYCLES - 1)
         for table in ("job", "signal"):
-            columns = [name for name, in db.all(
+            columns = db.all(
                 "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
-                " and not attisdropped and attname <> 'run_id'", f"tocsin.{table}")]
+                " and not attisdropped and attname <> 'run_id'", f"tocsin.{table}")
             values = ["'{}'::jsonb" if name == "decided_by" else f"x.{name}" for name in columns]
             db.run(f"insert into tocsin.{table} (run_id, {', '.join(columns)})"
                    f" select r.id, {', '.join(values)} from tocsin.run r cross join tocsin.{table} x"
