@@ -165,11 +165,14 @@ class Way:
 
     def cycle(self, first):
         if not first:
-            refresh(self.db)
+            self.refresh()
         self.remember()
         sample = self.servers.measured(self.roots, self.one)
         sample.update(way=self.name, size=self.graph.size, first=first)
         return sample
+
+    def refresh(self):
+        refresh(self.db)
 
     def end(self):
         for child in list(children):
@@ -346,9 +349,9 @@ class Amqp(OfTocsin):
         self.ready_seconds = time.monotonic() - began
 
     def is_ready(self):
-        words = self.worker.words()
-        must(self.worker.alive, f"the worker has ended: {words}")
-        return words.count("worker is ready") >= self.processes
+        must(self.worker.alive, f"the worker has ended: {self.worker.words()}")
+        said = self.worker.errors.read_text(errors="replace")
+        return said.count("worker is ready") >= self.processes
 
     def one(self):
         began = time.time()
@@ -376,6 +379,10 @@ class Aged(Amqp):
             self.age()
             self.worker.end()
         super().start()
+
+    def refresh(self):
+        """To read all of the past would leave no page of the present in memory."""
+        self.db.run("vacuum analyze tocsin.variable, tocsin.evidence, tocsin.event")
 
     def age(self):
         """One cycle is computed, and copied into the past."""
