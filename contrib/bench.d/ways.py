@@ -165,14 +165,11 @@ class Way:
 
     def cycle(self, first):
         if not first:
-            self.refresh()
+            refresh(self.db)
         self.remember()
         sample = self.servers.measured(self.roots, self.one)
         sample.update(way=self.name, size=self.graph.size, first=first)
         return sample
-
-    def refresh(self):
-        refresh(self.db)
 
     def end(self):
         for child in list(children):
@@ -379,10 +376,6 @@ class Aged(Amqp):
             self.age()
             self.worker.end()
         super().start()
-
-    def refresh(self):
-        """To read all of the past would leave no page of the present in memory."""
-        self.db.run("vacuum analyze tocsin.variable, tocsin.evidence, tocsin.event")
 
     def age(self):
         """One cycle is computed, and copied into the past."""

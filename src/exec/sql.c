@@ -3,9 +3,10 @@
  * One pipeline: begin a read-only transaction; set its time limit, where it is not
  * the session's; then the user's statement, by the extended protocol, which takes
  * exactly one, so that nothing can change the transaction's mode before a query
- * runs, and freezes it; then it is rolled back, and the connection is cleaned.  How
- * values are written is the session's from its start.  Where a statement fails the rest of the pipeline is
- * not done, and the pool cleans the connection before it serves again.
+ * runs, and freezes it; then it is rolled back, and the connection is cleaned.
+ * Where a statement fails the rest of the pipeline is not done, and the pool cleans
+ * the connection before it serves again.  How values are written is the session's
+ * from its start.
  *
  * Where no descriptor is left for a connection the start is tried again until
  * the soft limit has passed: that is the machine's trouble, not the variable's.

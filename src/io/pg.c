@@ -314,7 +314,8 @@ work(struct pg *pg)
  * address space while we look at what has come tells of a row that is too large
  * before its bytes are there.  What fits into room that was free is not seen: it
  * costs nothing new.  (The kernel knows the size; malloc would have to count it.)
- * The file is this process's own; only those that do not fork open it. */
+ * The file is this process's own; only those that do not fork open it.  Without it, 0:
+ * then a row has no limit here. */
 static size_t
 address_space(void)
 {
@@ -334,7 +335,7 @@ ready_for(void *arg, int events)
 {
 	struct pg *pg = arg;
 	const struct group *incomplete = pg->first;
-	size_t before = pg->most_row ? address_space() : 0;
+	size_t before = pg->most_row && incomplete ? address_space() : 0;
 
 	if (!pg->conn)
 		return;
@@ -357,7 +358,7 @@ ready_for(void *arg, int events)
 		destroy(pg);
 		return;
 	}
-	if (before && incomplete && pg->first == incomplete &&
+	if (before && pg->first == incomplete &&
 	    address_space() > before + 4 * pg->most_row)
 		pg->doomed = err_set(&pg->doom, "a row larger than %zu bytes", pg->most_row);
 	if (pg->conn && pg->doomed)
