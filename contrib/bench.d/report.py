@@ -122,13 +122,16 @@ def message_lines(rows, titles):
                    f" {number(row['messages_per_s'])} a second{share}")
 
 
-def age_lines(rows):
-    """Old books beside fresh ones."""
+def age_lines(rows, samples):
+    """Old books beside young ones, cycle by cycle."""
     for row in rows:
-        fresh = [r for r in rows if (r["way"], r["size"]) == ("amqp", row["size"])]
-        if row["way"] == "aged" and fresh:
-            row["of_fresh"] = round(row["seconds"]["median"] / fresh[0]["seconds"]["median"], 2)
-            yield f"old books, {row['size']}: {row['of_fresh']} times as long as in fresh ones\n"
+        pairs = [s for s in samples if s["size"] == row["size"] and "beside" in s and not s["first"]]
+        if row["way"] == "aged" and pairs:
+            row["of_young"] = spread([s["seconds"] / s["beside"]["seconds"] for s in pairs])
+            row["database_of_young"] = round(sum(s["cpu"]["database"] for s in pairs) /
+                                             sum(s["beside"]["cpu"]["database"] for s in pairs), 3)
+            yield (f"old books, {row['size']}: {with_spread(row['of_young'])} times as long as in young"
+                   f" ones, {len(pairs)} pairs; the database's CPU {row['database_of_young']} times\n")
 
 
 def growth(rows, sizes):

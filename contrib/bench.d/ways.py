@@ -141,14 +141,11 @@ class Servers:
         return sample
 
 
-def refresh(db):
-    """What a database that is in use gets by itself sooner or later."""
-    db.run("vacuum analyze")
-
-
 class Way:
     answers = False             # its workers do the trivial task of peer_client.py, too
     sends = False               # its messages are counted
+    later = 2                   # cycles after the first, in the same books
+    tidies = ""                 # tables, "" for all: what autovacuum would come to meanwhile
 
     def __init__(self, name, title):
         self.name, self.title = name, title
@@ -163,9 +160,13 @@ class Way:
     def database(self):
         return self.servers.database()
 
+    def refresh(self):
+        """What a database that is in use gets by itself sooner or later."""
+        self.db.run(f"vacuum analyze {self.tidies}")
+
     def cycle(self, first):
         if not first:
-            refresh(self.db)
+            self.refresh()
         self.remember()
         sample = self.servers.measured(self.roots, self.one)
         sample.update(way=self.name, size=self.graph.size, first=first)
@@ -366,9 +367,28 @@ class Amqp(OfTocsin):
 
 
 class Aged(Amqp):
-    """In books that have seen much.  Takes some minutes to make them so."""
+    """In books that have seen much, made so in some minutes; each cycle comes
+    after one in young books, for the two to be compared."""
 
     HISTORY, CYCLES, DAYS = 10_000_000, 1000, 30
+    sends = False               # the other's would be counted, too
+    later = 10
+    tidies = "tocsin.variable, tocsin.evidence, tocsin.event"
+
+    def begin(self, servers, graph):
+        self.young = Amqp("young", "young books")
+        self.young.tidies = self.tidies
+        super().begin(servers, graph)
+        self.young.begin(servers, graph)
+
+    def cycle(self, first):
+        beside = self.young.cycle(first)
+        self.young.check()
+        return {**super().cycle(first), "beside": {key: beside[key] for key in ("seconds", "cpu")}}
+
+    def end(self):
+        self.young.end()
+        super().end()
 
     def start(self):
         if not self.db.one("select count(*) from tocsin.run"):
@@ -395,18 +415,28 @@ class Aged(Amqp):
                " from tocsin.run, lateral (select as_of - n * interval '1 hour' as at"
                "  from generate_series(1, %s) n) past", self.CYCLES - 1)
         for table in ("job", "signal"):
-            columns = db.all(
-                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
-                " and not attisdropped and attname <> 'run_id'", f"tocsin.{table}")
-            values = ["'{}'::jsonb" if name == "decided_by" else f"x.{name}" for name in columns]
-            db.run(f"insert into tocsin.{table} (run_id, {', '.join(columns)})"
-                   f" select r.id, {', '.join(values)} from tocsin.run r cross join tocsin.{table} x"
-                   " where r.id <> x.run_id")
-        refresh(db)
+            self.copy_to_all_runs(table)
+        db.run("vacuum analyze")
         db.run("checkpoint")
         counts = db.one("select (select count(*) from tocsin.history),"
                         " (select count(*) from tocsin.run)")
         must(counts[0] >= self.HISTORY and counts[1] == self.CYCLES, f"the past is {counts}")
+
+    def copy_to_all_runs(self, table):
+        """The pages get as full as rows make them that have grown where they were:
+        else each of the cycle's would find room in another page of the past."""
+        db, name = self.db, f"tocsin.{table}"
+        room = db.one("select substring(array_to_string(reloptions, ' ') from 'fillfactor=([0-9]+)')"
+                      " from pg_class where oid = %s::regclass", name)
+        columns = db.all("select attname from pg_attribute where attrelid = %s::regclass"
+                         " and attnum > 0 and not attisdropped and attname <> 'run_id'", name)
+        values = ["'{}'::jsonb" if column == "decided_by" else f"x.{column}" for column in columns]
+        db.run(f"alter table {name} set (fillfactor = 95)")
+        db.run(f"insert into {name} (run_id, {', '.join(columns)})"
+               f" select r.id, {', '.join(values)} from tocsin.run r cross join {name} x"
+               " where r.id <> x.run_id")
+        db.run(f"alter table {name} " + (f"set (fillfactor = {room})" if room else
+                                         "reset (fillfactor)"))
 
     def copies(self):
         return -(-self.HISTORY // self.graph.nodes)
@@ -420,7 +450,7 @@ class Peer(Way):
         self.connection = self.db.connect()
         self.connection.autocommit = False
         peer_books.fill(self.connection, self.graph, QUERY)
-        refresh(self.db)
+        self.refresh()
 
     def remember(self):
         self.before = dict(self.db.all("select id, state from peer.event"))
@@ -494,6 +524,8 @@ class Batch(Peer):
 
 
 class Celery(Peer):
+    later = 0
+
     def __init__(self, name, title, processes=2, safe=False):
         super().__init__(name, title)
         self.processes, self.safe = processes, safe
