@@ -2,12 +2,12 @@
  *
  * A batch of outcomes is one transaction: values, states, and the count-down
  * of whoever waits downstream.  It goes in rounds.  Each round stores outcomes
- * and comes back with what may be ready now, and with its inputs.  What can never
- * be evaluated is skipped, what can is decided at once, and both are the next
- * round's outcomes: to evaluate costs less than to tell somebody to do it.  What
- * is too much for one transaction is fired.  When nothing is left to store, the
- * end queues what is fired, moves the events, makes their signals,
- * counts the run down and commits.  Only then are the fired jobs and the
+ * and comes back with what may be ready now; inputs that are not at hand are read.
+ * What can never be evaluated is skipped, what can is decided at once, and both are
+ * the next round's outcomes: to evaluate costs less than to tell somebody to do it.
+ * What is too much for one transaction is fired.  Standing values are written with
+ * the last round.  Then the end queues what is fired, moves the events, makes their
+ * signals, counts the run down and commits.  Only then are the fired jobs and the
  * deliveries published, and only when those are confirmed are the batch's
  * messages acknowledged.
  *
@@ -29,7 +29,6 @@
 #include "engine/decide.h"
 #include "engine/publish.h"
 #include "io/pg.h"
-#include "store/reason.h"
 
 struct settling *
 settling_new(void)
@@ -37,6 +36,7 @@ settling_new(void)
 	struct settling *s = xcalloc(1, sizeof *s);
 
 	s->size = BATCH_MAX;
+	s->facts = facts_new(FACTS_BYTES);
 	return s;
 }
 
@@ -66,10 +66,10 @@ forget_transaction(struct settling *s)
 	for (size_t i = 0; i < s->moved.n; i++)
 		moved_done(&s->moved.at[i]);
 	s->done.n = s->failed.n = s->derived.n = s->round.n = s->fired.n = s->moved.n = 0;
-	s->counts.n = 0;
+	s->counts.n = s->runs.n = s->asked.n = 0;
 	for (size_t i = 0; i < s->known.n; i++)
-		found_input_done(&s->known.at[i]);
-	s->known.n = 0;
+		fact_done(&s->known.at[i]);
+	s->known.n = s->known_sorted = 0;
 	settled_done(&s->settled);
 	s->stage = IDLE;
 }
@@ -85,6 +85,9 @@ settling_free(struct settling *s)
 	vec_done(&s->round);
 	vec_done(&s->derived);
 	vec_done(&s->known);
+	vec_done(&s->runs);
+	vec_done(&s->asked);
+	facts_free(s->facts);
 	vec_done(&s->fired);
 	vec_done(&s->done);
 	vec_done(&s->failed);
@@ -152,6 +155,19 @@ fail_transaction(struct worker *w, const struct pg_answer *answer)
 
 /* --- rounds --- */
 
+/* Books that we have connected to anew may be others, or have been set back. */
+static void
+note_runs(struct worker *w)
+{
+	struct settling *s = w->settling;
+
+	for (size_t i = 0; i < s->settled.runs.n; i++)
+		vec_push(&s->runs, s->settled.runs.at[i]);
+	if (s->connection != pg_connections(w->books))
+		facts_clear(s->facts);
+	s->connection = pg_connections(w->books);
+}
+
 static void
 stored(void *arg, const struct pg_answer *answer)
 {
@@ -163,9 +179,40 @@ stored(void *arg, const struct pg_answer *answer)
 		return;
 	}
 	settle_read_outcomes(answer, s->first, &s->settled);
+	if (s->first)
+		note_runs(w);
 	settle_count_round(w);
-	s->first = s->has_inputs = false;
+	s->first = false;
+	s->may_read = 1;
 	s->stage = STORED;
+	if (s->with_standings) {
+		settle_read_standings(answer, &s->settled);
+		s->stage = STOOD;
+	}
+}
+
+static void
+say_standings(struct worker *w)
+{
+	struct settling *s = w->settling;
+	VEC(struct job_key) keys = { 0 };
+
+	for (size_t i = 0; i < s->done.n; i++)
+		vec_push(&keys, s->done.at[i]);
+	for (size_t i = 0; i < s->round.n; i++)
+		vec_push(&keys, s->round.at[i].key);
+	settle_say_standings(w->books, keys.at, keys.n);
+	vec_done(&keys);
+}
+
+/* Nothing waits for an event: after a round of events nothing is left to store. */
+static bool
+is_last(const struct settling *s)
+{
+	for (size_t i = 0; i < s->round.n; i++)
+		if (s->round.at[i].kind != EVENT)
+			return false;
+	return true;
 }
 
 static void
@@ -175,6 +222,8 @@ store_round(struct worker *w)
 
 	s->stage = STORING;
 	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first, w->name);
+	if ((s->with_standings = is_last(s)))
+		say_standings(w);
 	pg_ask(w->books, stored, w);
 }
 
@@ -253,31 +302,40 @@ struct ids {
 	size_t n, room;
 };
 
+struct missing {
+	struct versions *versions;
+	struct ids ids;
+};
+
 static void
-need(struct worker *w, int64_t id, struct ids *missing)
+need(void *arg, int64_t id)
 {
-	struct version *v = versions_hold(w->versions, id);
+	struct missing *missing = arg;
+	struct version *v = versions_hold(missing->versions, id);
 
 	if (!v)
-		vec_push(missing, id);
-	versions_release(w->versions, v);
+		vec_push(&missing->ids, id);
+	versions_release(missing->versions, v);
 }
 
 /* Definitions that are not at hand: of what may be decided at once, of events that
- * may be decided early or without an input, and of those that have just been. */
+ * may be decided early or without an input, of those that have just been, and of
+ * what a signal tells. */
 static struct ids
 find_missing(struct worker *w)
 {
-	const struct settling *s = w->settling;
+	struct settling *s = w->settling;
 	const struct settled *answer = &s->settled;
-	struct ids missing = { 0 };
+	struct missing missing = { w->versions, { 0 } };
 
 	for (size_t i = 0; i < answer->candidates.n; i++)
 		if (i < s->at_once || decide_needs_definition(&answer->candidates.at[i]))
-			need(w, answer->candidates.at[i].version, &missing);
+			need(&missing, answer->candidates.at[i].version);
 	for (size_t i = 0; i < answer->standings.n; i++)
-		need(w, answer->standings.at[i].version, &missing);
-	return missing;
+		need(&missing, answer->standings.at[i].version);
+	if (s->stage == MOVED)
+		settle_each_reason_version(s, need, &missing);
+	return missing.ids;
 }
 
 static void
@@ -285,22 +343,40 @@ fetched(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 	struct settling *s = w->settling;
-	struct ids missing;
+	struct missing missing = { w->versions, { 0 } };
 
 	if (answer->err) {
 		fail_transaction(w, answer);
 		return;
 	}
-	if (s->asks_inputs)
-		settle_read_inputs(answer->results[0], &s->settled);
-	s->has_inputs = true;
-	if (answer->n > s->asks_inputs)
-		versions_read(w->versions, answer->results[s->asks_inputs]);
-	missing = find_missing(w);
-	for (size_t i = 0; i < missing.n; i++)
-		versions_add_missing(w->versions, missing.at[i]);
-	vec_done(&missing);
-	s->stage = s->settled.standings.n ? STOOD : STORED;
+	if (s->reads) {
+		settle_read_facts(answer->results[0], &s->settled);
+		settle_keep_facts(s);
+	}
+	if (s->asked.n)
+		versions_read(w->versions, answer->results[s->reads]);
+	for (size_t i = 0; i < s->asked.n; i++)
+		need(&missing, s->asked.at[i]);
+	for (size_t i = 0; i < missing.ids.n; i++)
+		versions_add_missing(w->versions, missing.ids.at[i]);
+	vec_done(&missing.ids);
+	s->asked.n = 0;
+	s->stage = s->then;
+}
+
+static struct wanted_facts
+find_wanted(struct settling *s)
+{
+	struct wanted_facts wanted = { 0 };
+
+	if (!s->may_read)
+		return wanted;
+	if (s->stage == STORED)
+		settle_want_inputs(s, &wanted);
+	else if (s->stage == MOVED)
+		settle_want_reasons(s, &wanted);
+	settle_sort_wanted(&wanted);
+	return wanted;
 }
 
 /* True when all is at hand; else it is asked for, within the transaction. */
@@ -308,18 +384,19 @@ static bool
 have_all(struct worker *w)
 {
 	struct settling *s = w->settling;
-	struct wanted_inputs wanted = { 0 };
-	struct ids missing;
+	struct wanted_facts wanted = find_wanted(s);
+	struct ids missing = find_missing(w);
 	bool have;
 
-	if (!s->has_inputs)
-		wanted = settle_want_inputs(s);
-	missing = find_missing(w);
 	if (!(have = !missing.n && !wanted.n)) {
+		s->then = s->stage;
 		s->stage = FETCHING;
-		s->asks_inputs = wanted.n > 0;
-		if (wanted.n)
-			settle_say_inputs(w->books, wanted.at, wanted.n);
+		if ((s->reads = wanted.n > 0)) {
+			s->may_read--;
+			settle_say_facts(w->books, wanted.at, wanted.n);
+		}
+		for (size_t i = 0; i < missing.n; i++)
+			vec_push(&s->asked, missing.at[i]);
 		if (missing.n)
 			claim_say_versions(w->books, missing.at, missing.n);
 		pg_ask(w->books, fetched, w);
@@ -393,6 +470,7 @@ ended(void *arg, const struct pg_answer *answer)
 	s->tries = 0;
 	if (s->size < BATCH_MAX && !w->finished.n)
 		s->size = BATCH_MAX;
+	settle_remember(s);
 	forget_transaction(s);
 	add_fired_before(s, &ended);
 	publish_ended(w, &ended, release_all, acks);
@@ -423,6 +501,7 @@ stand(struct worker *w)
 		return;
 	}
 	s->stage = STANDING;
+	settle_say_guard(w->books);
 	settle_say_standings(w->books, s->done.at, s->done.n);
 	pg_ask(w->books, stood, w);
 }
@@ -437,38 +516,6 @@ end(struct worker *w)
 	s->said = settle_say_end(w->books, s->fired.at, s->fired.n, s->moved.at, s->moved.n,
 	    s->counts.at, s->counts.n, w->conf->lease);
 	pg_ask(w->books, ended, w);
-}
-
-static bool
-gives_signal(const struct settling *s)
-{
-	for (size_t i = 0; i < s->moved.n; i++)
-		if (s->moved.at[i].after.action != DO_NOTHING)
-			return true;
-	return false;
-}
-
-static void
-reasoned(void *arg, const struct pg_answer *answer)
-{
-	struct worker *w = arg;
-
-	if (answer->err) {
-		fail_transaction(w, answer);
-		return;
-	}
-	reasons_read(answer, w->settling->moved.at, w->settling->moved.n);
-	end(w);
-}
-
-static void
-reason(struct worker *w)
-{
-	struct settling *s = w->settling;
-
-	s->stage = REASONING;
-	reasons_say(w->books, s->moved.at, s->moved.n);
-	pg_ask(w->books, reasoned, w);
 }
 
 void
@@ -487,9 +534,11 @@ settle_finished(struct worker *w)
 	}
 	if (s->stage == STOOD && have_all(w)) {
 		settle_move_events(w);
-		if (gives_signal(s))
-			reason(w);
-		else
-			end(w);
+		s->may_read = 2;	/* evidences, then their variables */
+		s->stage = MOVED;
+	}
+	if (s->stage == MOVED && have_all(w)) {
+		settle_tell_reasons(w);
+		end(w);
 	}
 }

@@ -26,7 +26,7 @@ count(struct settling *s, int64_t run, bool failed)
 }
 
 static void
-count_ours(struct settling *s, const struct stored *stored)
+count_ours(struct settling *s, struct stored *stored)
 {
 	const struct outcome *o = bsearch(stored, s->round.at, s->round.n,
 	    sizeof *s->round.at, job_key_compare);

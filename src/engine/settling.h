@@ -1,8 +1,10 @@
 /* One settling between its files: settle.c says and hears, settle_decide.c knows
- * what it means, settle_inputs.c what candidates are decided from. */
+ * what it means, settle_facts.c what that is decided from, settle_reason.c what
+ * a signal tells of it. */
 #ifndef ENGINE_SETTLING_H
 #define ENGINE_SETTLING_H
 
+#include "engine/facts.h"
 #include "engine/worker.h"
 
 enum stage {
@@ -11,8 +13,8 @@ enum stage {
 	STORED,			/* its answer is there */
 	STANDING,		/* all is stored: standing values and events' states */
 	STOOD,			/* those are there */
-	REASONING,		/* what decided the events that give a signal */
-	FETCHING,		/* definitions and inputs that deciding needs */
+	MOVED,			/* the events have moved; what is told of it? */
+	FETCHING,		/* definitions and facts that the stage before needs */
 	ENDING,			/* the last statements and the commit */
 	ROLLING_BACK,
 };
@@ -23,13 +25,21 @@ struct settling {
 	size_t size;			/* how many of a batch to take at once */
 	int tries;			/* of this batch, after deadlocks */
 	struct ended before;		/* what a commit had fired that was not answered */
+	struct facts *facts;		/* of former ones */
+	unsigned connection;		/* that they were seen on */
 	/* Of the transaction: */
 	bool first;			/* no round is answered yet */
 	VEC(struct outcome) round;	/* in the order of their keys; lent from the batch or: */
 	VEC(struct outcome) derived;	/* what was skipped or decided at once, owned */
 	size_t at_once;			/* how many more may be decided */
-	VEC(struct found_input) known;	/* done in this transaction, in the order of keys */
-	bool asks_inputs, has_inputs;	/* of the present round's candidates */
+	VEC(struct run_instant) runs;
+	VEC(struct fact) known;		/* done in this transaction, or found to be done */
+	size_t known_sorted;		/* how many of them are in the order of their keys */
+	bool with_standings;		/* they are said with the round */
+	int may_read;			/* how often facts may still be read in this stage */
+	bool reads;			/* they are, now */
+	VEC(int64_t) asked;		/* versions that are asked for, now */
+	enum stage then;		/* after FETCHING */
 	struct settled settled;		/* the present answer */
 	VEC(struct fired) fired;
 	VEC(struct job_key) done;	/* by us: the fence let them through */
@@ -46,16 +56,36 @@ void settle_decide_round(struct worker *);
 /* Likewise with the states of events. */
 void settle_move_events(struct worker *);
 
-/* What is done: others may need it. */
-void settle_know(struct settling *, const struct outcome *, const struct stored *);
-/* The inputs of candidates that are not known, each once.  The array is the caller's. */
-struct wanted_inputs {
-	struct wanted_input *at;
+/* What is done: others may need it.  The upstream of STORED is taken. */
+void settle_know(struct settling *, const struct outcome *, struct stored *);
+/* What was read: what of that is done is known from now on. */
+void settle_keep_facts(struct settling *);
+/* Once it is committed: what was known is remembered. */
+void settle_remember(struct settling *);
+/* Known, remembered or read; lent while the transaction lasts.  NULL: none of that. */
+const struct fact *settle_find_fact(struct settling *, struct job_key);
+instant settle_instant(const struct settling *, int64_t run);
+
+/* Facts to be read, each once.  The array is the caller's. */
+struct wanted_facts {
+	struct wanted_fact *at;
 	size_t n, room;
 };
-struct wanted_inputs settle_want_inputs(struct settling *);
-/* Fill in the inputs of a candidate, lent from what is known and found. */
-void settle_give_inputs(const struct settling *, struct candidate *);
+/* Add it unless it is at hand; settle_sort_wanted() when all are. */
+void settle_want(struct settling *, struct wanted_facts *, struct job_key, bool value);
+void settle_sort_wanted(struct wanted_facts *);
+/* What the candidates are decided from. */
+void settle_want_inputs(struct settling *, struct wanted_facts *);
+/* Fill in the inputs of a candidate, lent from facts. */
+void settle_give_inputs(struct settling *, struct candidate *);
+
+/* What the events that give a signal were decided from, as far as that is at hand;
+ * and the versions of definitions that tell of it, by EACH. */
+void settle_want_reasons(struct settling *, struct wanted_facts *);
+void settle_each_reason_version(struct settling *, void (*each)(void *arg, int64_t version),
+    void *arg);
+/* Fill in their decided_by. */
+void settle_tell_reasons(struct worker *);
 /* Once it is committed: what people want to know of it. */
 void settle_tell(struct worker *, const struct ended *);
 

@@ -44,6 +44,7 @@ entry_free(struct entry *e)
 		case EVENT: event_done(&e->version.u.event); break;
 		default: reaction_done(&e->version.u.reaction); break;
 		}
+	free(e->version.hash);
 	free(e->why);
 	free(e);
 }
@@ -153,16 +154,17 @@ init(struct version *version, const json_t *body, struct err *err)
 	}
 }
 
-void
-versions_add(struct versions *v, int64_t id, enum kind kind, const char *body)
+static void
+read_one(void *arg, int64_t id, enum kind kind, const char *body, const char *hash)
 {
-	struct entry *e = add(v, id);
+	struct entry *e = add(arg, id);
 	struct err err;
 	json_t *json;
 
 	if (!e)
 		return;
 	e->version.kind = kind;
+	e->version.hash = xstrdup(hash);
 	json = json_read(body, strlen(body), &err);
 	if (!json || init(&e->version, json, &err)) {
 		e->why = xasprintf("its definition cannot be read: %s", err.message);
@@ -171,16 +173,10 @@ versions_add(struct versions *v, int64_t id, enum kind kind, const char *body)
 	json_decref(json);
 }
 
-static void
-add_one(void *arg, int64_t id, enum kind kind, const char *body)
-{
-	versions_add(arg, id, kind, body);
-}
-
 void
 versions_read(struct versions *v, const PGresult *r)
 {
-	claim_read_versions(r, add_one, v);
+	claim_read_versions(r, read_one, v);
 }
 
 void

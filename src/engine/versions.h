@@ -18,6 +18,7 @@ struct version {
 	int64_t id;
 	enum kind kind;
 	const char *broken;		/* why it cannot be used, or NULL */
+	char *hash;			/* of an event's definition; else NULL */
 	union {
 		struct variable variable;
 		struct evidence evidence;
@@ -31,7 +32,6 @@ void versions_free(struct versions *);
 /* Held until released: a version in use is never dropped. NULL: not known here. */
 struct version *versions_hold(struct versions *, int64_t id);
 void versions_release(struct versions *, struct version *);
-void versions_add(struct versions *, int64_t id, enum kind, const char *body);
 /* All of an answer to claim_say_versions(). */
 void versions_read(struct versions *, const PGresult *);
 /* The id is not in the books: remember that, as a broken version. */

@@ -276,6 +276,7 @@ go_on_connecting(struct pg *pg)
 		return;
 	}
 	pg->ready = true;
+	pg->connections++;
 	work(pg);
 }
 
@@ -424,6 +425,12 @@ bool
 pg_is_idle(const struct pg *pg)
 {
 	return !pg->first;
+}
+
+unsigned
+pg_connections(const struct pg *pg)
+{
+	return pg->connections;
 }
 
 struct cancel {

@@ -71,6 +71,7 @@ void pg_ask(struct pg *, void (*answered)(void *arg, const struct pg_answer *),
 void pg_limit_row(struct pg *, size_t bytes);
 
 bool pg_is_idle(const struct pg *);		/* nothing under way */
+unsigned pg_connections(const struct pg *);	/* how often it has connected */
 /* Cancel what runs now, from a thread of libuv's pool; nothing is promised. */
 void pg_cancel(struct pg *);
 /* Close at once; groups under way are answered with ERR. */

@@ -47,6 +47,7 @@ struct pg {
 	bool listening;			/* the deadline runs, of an answer */
 	bool suspected;			/* silent for too long, it seems */
 	bool ready;			/* connected, in pipeline mode */
+	unsigned connections;
 	bool in_callback, freed;
 	bool doomed;			/* to be broken when nobody is at work; DOOM says why */
 	struct err doom;

@@ -251,16 +251,17 @@ claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
 	for (size_t i = 0; i < n; i++)
 		array_int(&array, ids[i]);
 	params[0] = array_literal(&array);
-	pg_say_prepared(pg, "select id, kind, body::text from tocsin.version"
+	pg_say_prepared(pg, "select id, kind, body::text,"
+	    " case when kind = 'event' then hash end from tocsin.version"
 	    " where id = any ($1::bigint[])", 1, params);
 	array_done(&array);
 }
 
 void
 claim_read_versions(const PGresult *r, void (*version)(void *, int64_t,
-    enum kind, const char *), void *arg)
+    enum kind, const char *, const char *), void *arg)
 {
 	for (int i = 0; i < PQntuples(r); i++)
 		version(arg, row_number(r, i, 0), (enum kind)kind_find(PQgetvalue(r, i, 1)),
-		    PQgetvalue(r, i, 2));
+		    PQgetvalue(r, i, 2), row_text(r, i, 3));
 }

@@ -80,9 +80,9 @@ void claim_say_asked(struct pg *, const struct asked *, size_t n);
  * charged, lease cleared. */
 void claim_say_hand_back(struct pg *, const struct held *, size_t n);
 
-/* Versions of definitions: say, and read each (id, kind, body). */
+/* Versions of definitions: say, and read each (id, kind, body; the hash of an event's). */
 void claim_say_versions(struct pg *, const int64_t *ids, size_t n);
 void claim_read_versions(const PGresult *, void (*version)(void *arg,
-    int64_t id, enum kind, const char *body), void *arg);
+    int64_t id, enum kind, const char *body, const char *hash), void *arg);
 
 #endif

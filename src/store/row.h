@@ -15,9 +15,6 @@
 	"unnest(" ids ") " alias "_id (id) cross join lateral (select * from tocsin.job" \
 	" where run_id = " run " and id = " alias "_id.id offset 0) " alias
 
-/* SQL: a value that is too large to be shown, or to be handed round. */
-#define LARGE(value) "coalesce(pg_column_size(" value "), 0) > 8192"
-
 int64_t row_number(const PGresult *, int row, int column);	/* null is 0 */
 bool row_true(const PGresult *, int row, int column);
 const char *row_text(const PGresult *, int row, int column);	/* lends; null is NULL */

@@ -30,18 +30,22 @@ outcome_done(struct outcome *o)
 }
 
 void
-found_input_done(struct found_input *f)
+fact_done(struct fact *f)
 {
-	free(f->input.name);
-	free(f->input.value);
+	vec_done(&f->upstream);
+	free(f->name);
+	free(f->value);
 	free(f->stale);
+	free(f->note);
 }
 
 void
 settled_done(struct settled *s)
 {
-	for (size_t i = 0; i < s->ours.n; i++)
+	for (size_t i = 0; i < s->ours.n; i++) {
+		vec_done(&s->ours.at[i].upstream);
 		free(s->ours.at[i].value);
+	}
 	for (size_t i = 0; i < s->candidates.n; i++) {
 		struct candidate *c = &s->candidates.at[i];
 
@@ -50,26 +54,31 @@ settled_done(struct settled *s)
 		free(c->name);
 		free(c->stale);
 	}
-	for (size_t i = 0; i < s->inputs.n; i++)
-		found_input_done(&s->inputs.at[i]);
+	for (size_t i = 0; i < s->facts.n; i++)
+		fact_done(&s->facts.at[i]);
 	for (size_t i = 0; i < s->standings.n; i++)
 		free(s->standings.at[i].name);
+	vec_done(&s->runs);
 	vec_done(&s->ours);
 	vec_done(&s->candidates);
-	vec_done(&s->inputs);
+	vec_done(&s->facts);
 	vec_done(&s->standings);
 }
 
 /* --- a round of outcomes --- */
 
 static const char lock_runs[] =
-    "select from tocsin.run where id = any ($1::bigint[]) order by id for update";
+    "select id, " SETTLED_AT " from tocsin.run where id = any ($1::bigint[])"
+    " order by id for update";
 static const char make_partition[] = "select tocsin.history_partition(now())";
+
+/* A value, as text, that is too large to be handed round or to be told by a signal. */
+#define LARGE(text) "coalesce(octet_length(" text "), 0) > 8192"
 
 /* Nobody else counts down while we have locked the run: what is counted here is
  * the whole count.  Of whoever has nothing left to wait for it is written with
- * what becomes of him, in this transaction.  What large values make of something is decided by a job of its
- * own, so they are not told. */
+ * what becomes of him, in this transaction.  What large values make of something
+ * is decided by a job of its own, so they are not told. */
 static const char store_outcomes[] =
     "with r as materialized ("
     " select id, as_of, " SETTLED_AT " as settled_at from tocsin.run"
@@ -103,7 +112,8 @@ static const char store_outcomes[] =
     /* What comes from outside decides nothing but what was asked outside. */
     "  and (not o.is_answer or exists (select from tocsin.version v"
     "   where v.id = j.version and v.kind = 'variable' and v.body ? 'celery'))"
-    " returning j.run_id, j.id, j.kind, j.name, j.state, j.downstream, j.value, j.truth"
+    " returning j.run_id, j.id, j.kind, j.name, j.version, j.state, j.upstream, j.downstream,"
+    "  j.value, j.truth, j.value::text as told"
     "), h as ("
     " insert into tocsin.history (run_id, kind, name, value, truth)"
     " select run_id, kind, name, value, truth from s where state = 'done'"
@@ -118,32 +128,30 @@ static const char store_outcomes[] =
     "), w as ("
     " update tocsin.job j set unsettled = c.unsettled, succeeded = c.succeeded"
     " from c where j.run_id = c.run_id and j.id = c.id and c.unsettled > 0"
-    ") select run_id, id, null as kind, null, null, null, null, null,"
-    "  case when kind = 'variable' and state = 'done' and not " LARGE("value")
-    "   then value::text end, " LARGE("value") " from s"
+    ") select run_id, id, null as kind, null, version, null, null, upstream,"
+    "  case when kind = 'variable' and state = 'done' and not " LARGE("told") " then told end, "
+    LARGE("told") " from s"
     " union all select run_id, id, kind, name, version, unsettled, succeeded, upstream,"
     "  null, null"
     " from c where unsettled = 0 or kind = 'event' and succeeded";
 
 /* A stale variable is one that could not be computed: being done ends that. */
-static const char read_inputs[] =
-    "select k.run_id, k.id, u.name,"
-    " case when u.state in ('waiting', 'queued', 'running') then 'open'"
-    "  else u.truth::text end,"
-    " case when k.value and u.kind = 'variable' and not " LARGE("u.value")
-    "  then u.value::text end,"
-    " u.kind = 'variable' and (not k.value or " LARGE("u.value") "),"
-    " case when u.stale then to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') end"
+static const char read_facts[] =
+    "select k.run_id, k.id, u.kind, u.name, u.version, u.state, u.reason, u.truth,"
+    " case when k.value and not " LARGE("u.told") " then u.told end,"
+    " not k.value or " LARGE("u.told") ", u.computed_at,"
+    " case when u.stale then to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') end, u.upstream"
     " from unnest($1::bigint[], $2::integer[], $3::boolean[]) k (run_id, id, value)"
-    " cross join lateral (select * from tocsin.job"
-    "  where run_id = k.run_id and id = k.id offset 0) u"
-    " order by 1, 2";
+    " cross join lateral (select *, value::text as told from tocsin.job"
+    "  where run_id = k.run_id and id = k.id offset 0) u";
 
-/* The standing rows of jobs that this transaction has settled. */
+/* Whom another has settled meanwhile is not ours: then the row is not of this
+ * transaction. */
+#define WE_HAVE_DONE "j.state = 'done' and j.xmin = pg_current_xact_id()::xid"
 #define JUST_DONE(of) \
 	"from unnest($1::bigint[], $2::integer[]) k (run_id, id)" \
 	" join tocsin.job j using (run_id, id) join tocsin." of " x on x.name = j.name" \
-	" where j.kind = '" of "' and j.state = 'done'" \
+	" where j.kind = '" of "' and " WE_HAVE_DONE \
 	" order by x.id for update of x"
 
 static const char write_variables[] =
@@ -166,7 +174,7 @@ static const char read_standings[] =
     " join tocsin.job j using (run_id, id)"
     " join tocsin.run r on r.id = j.run_id"
     " join tocsin.event e on e.id = j.event"
-    " where j.kind = 'event' and j.state = 'done'"
+    " where j.kind = 'event' and " WE_HAVE_DONE
     " order by e.id for update of e";
 
 static void
@@ -245,20 +253,41 @@ read_key(const PGresult *r, int row)
 	return (struct job_key){ row_number(r, row, 0), (int)row_number(r, row, 1) };
 }
 
+static struct job_ids
+read_ids(const PGresult *r, int row, int column)
+{
+	const char *at = PQgetvalue(r, row, column);
+	struct job_ids ids = { 0 };
+	int id;
+
+	while ((at = row_next_number(at, &id)))
+		vec_push(&ids, id);
+	return ids;
+}
+
+static struct stored
+read_stored(const PGresult *r, int row)
+{
+	struct stored s = { .key = read_key(r, row) };
+
+	s.version = row_number(r, row, 4);
+	s.upstream = read_ids(r, row, 7);
+	s.value = row_text_dup(r, row, 8);
+	s.is_large = row_true(r, row, 9);
+	return s;
+}
+
 static struct candidate
 read_candidate(const PGresult *r, int row)
 {
 	struct candidate c = { .key = read_key(r, row) };
-	const char *at = PQgetvalue(r, row, 7);
-	int id;
 
 	c.kind = (enum kind)kind_find(PQgetvalue(r, row, 2));
 	c.name = xstrdup(PQgetvalue(r, row, 3));
 	c.version = row_number(r, row, 4);
 	c.unsettled = (int)row_number(r, row, 5);
 	c.succeeded = row_true(r, row, 6);
-	while ((at = row_next_number(at, &id)))
-		vec_push(&c.upstream, id);
+	c.upstream = read_ids(r, row, 7);
 	return c;
 }
 
@@ -268,18 +297,18 @@ settle_read_outcomes(const struct pg_answer *answer, bool first, struct settled 
 	const PGresult *r =
 	    answer->results[first ? LOCK_STATEMENTS : SETTLE_GUARD_STATEMENTS];
 
-	for (int i = 0; i < PQntuples(r); i++) {
-		struct stored ours = { read_key(r, i), row_text_dup(r, i, 8), row_true(r, i, 9) };
-
+	for (int i = 0; first && i < PQntuples(answer->results[1]); i++)
+		vec_push(&s->runs, ((struct run_instant){ row_number(answer->results[1], i, 0),
+		    row_instant(answer->results[1], i, 1) }));
+	for (int i = 0; i < PQntuples(r); i++)
 		if (PQgetisnull(r, i, 2))
-			vec_push(&s->ours, ours);
+			vec_push(&s->ours, read_stored(r, i));
 		else
 			vec_push(&s->candidates, read_candidate(r, i));
-	}
 }
 
 void
-settle_say_inputs(struct pg *pg, const struct wanted_input *wanted, size_t n)
+settle_say_facts(struct pg *pg, const struct wanted_fact *wanted, size_t n)
 {
 	struct array runs = { 0 }, ids = { 0 }, values = { 0 };
 
@@ -288,23 +317,40 @@ settle_say_inputs(struct pg *pg, const struct wanted_input *wanted, size_t n)
 		array_int(&ids, wanted[i].key.id);
 		array_bool(&values, wanted[i].value);
 	}
-	pg_say_prepared(pg, read_inputs, 3, (const char *[]){ array_literal(&runs),
+	pg_say_prepared(pg, read_facts, 3, (const char *[]){ array_literal(&runs),
 	    array_literal(&ids), array_literal(&values) });
 	array_done(&runs);
 	array_done(&ids);
 	array_done(&values);
 }
 
-void
-settle_read_inputs(const PGresult *r, struct settled *s)
+static struct fact
+read_fact(const PGresult *r, int row)
 {
-	for (int i = 0; i < PQntuples(r); i++) {
-		struct found_input found = { read_key(r, i),
-			{ row_text_dup(r, i, 2), row_text_dup(r, i, 4), row_truth(r, i, 3) },
-			row_true(r, i, 5), row_text_dup(r, i, 6) };
+	struct fact f = { .key = read_key(r, row), .reason = -1 };
 
-		vec_push(&s->inputs, found);
-	}
+	f.kind = (enum kind)kind_find(PQgetvalue(r, row, 2));
+	f.name = row_text_dup(r, row, 3);
+	f.version = row_number(r, row, 4);
+	f.state = (enum job_state)job_state_find(PQgetvalue(r, row, 5));
+	if (!PQgetisnull(r, row, 6))
+		f.reason = reason_find(PQgetvalue(r, row, 6));
+	f.truth = row_truth(r, row, 7);
+	f.value = row_text_dup(r, row, 8);
+	f.is_untold = row_true(r, row, 9);
+	f.computed_at = row_instant(r, row, 10);
+	f.stale = row_text_dup(r, row, 11);
+	f.upstream = read_ids(r, row, 12);
+	return f;
+}
+
+void
+settle_read_facts(const PGresult *r, struct settled *s)
+{
+	for (int i = 0; i < PQntuples(r); i++)
+		vec_push(&s->facts, read_fact(r, i));
+	if (s->facts.n)
+		qsort(s->facts.at, s->facts.n, sizeof *s->facts.at, job_key_compare);
 }
 
 static void
@@ -334,12 +380,11 @@ settle_say_standings(struct pg *pg, const struct job_key *keys, size_t n)
 	static const char *const statements[] = { write_variables, write_evidences,
 		read_standings, NULL };
 
-	settle_say_guard(pg);
 	settle_say_keys(pg, statements, keys, n);
 }
 
 void
 settle_read_standings(const struct pg_answer *answer, struct settled *s)
 {
-	read_standing_rows(answer->results[SETTLE_GUARD_STATEMENTS + 2], s);
+	read_standing_rows(answer->results[answer->n - 1], s);
 }

@@ -2,8 +2,9 @@
  *
  * A settling is one transaction in two or more rounds on a connection of its
  * own.  settle_say_outcomes() locks the runs, stores outcomes and history, counts
- * down, and asks what may be fired or decided at once; settle_say_standings()
- * writes the standing values and asks for those of events; settle_say_end()
+ * down, and asks what may be fired or decided at once; settle_say_facts() asks what
+ * that is decided from; settle_say_standings() writes the standing values and asks
+ * for those of events, in a group with the last outcomes or alone; settle_say_end()
  * queues what is fired, moves events, makes signals and deliveries, closes runs,
  * commits.  Between them the engine decides. */
 #ifndef STORE_SETTLE_H
@@ -36,11 +37,18 @@ struct outcome {
 };
 void outcome_done(struct outcome *);
 
+struct job_ids {			/* of one run */
+	int *at;
+	size_t n, room;
+};
+
 /* An outcome that was stored. */
 struct stored {
 	struct job_key key;
+	int64_t version;
+	struct job_ids upstream;
 	char *value;			/* of a variable that is done, as the books say it */
-	bool is_large;			/* that value is not told */
+	bool is_large;			/* its value; that is not told */
 };
 
 /* A waiting job downstream of what has just settled, that may be ready. */
@@ -51,25 +59,36 @@ struct candidate {
 	int64_t version;
 	int unsettled;			/* upstream; 0 is not in the books yet */
 	bool succeeded;			/* one of them */
-	VEC(int) upstream;
+	struct job_ids upstream;
 	/* What the engine makes of that: */
 	VEC(struct input) inputs;	/* lent */
 	bool has_values;		/* of all, so that it can be decided */
 	char *stale;			/* of an evidence: its stale inputs, or NULL */
 };
 
-/* What stands upstream of a candidate. */
-struct wanted_input {
+/* A job as the books say it: what others are decided from, and what a signal
+ * tells of it. */
+struct fact {
 	struct job_key key;
-	bool value;			/* that of a variable, too */
-};
-struct found_input {
-	struct job_key key;
-	struct input input;
-	bool is_large;			/* its value is not told */
+	enum kind kind;
+	char *name;
+	int64_t version;
+	enum job_state state;
+	int reason;			/* an enum reason, or -1: none yet */
+	enum truth truth;		/* where it is open, that of an earlier run */
+	char *value;			/* JSON text, or NULL */
+	bool is_untold;			/* the value: too large, or not asked for */
+	instant computed_at;		/* INSTANT_NEVER: it was not */
 	char *stale;			/* as of when it is that, or NULL */
+	char *note;			/* of an event; is not read */
+	struct job_ids upstream;
 };
-void found_input_done(struct found_input *);
+void fact_done(struct fact *);
+
+struct wanted_fact {
+	struct job_key key;
+	bool value;			/* the value, too */
+};
 
 struct fired {
 	struct job_key key;
@@ -89,10 +108,17 @@ struct standing {
 	enum truth truth;
 };
 
+/* When what is settled of a run now is settled. */
+struct run_instant {
+	int64_t run;
+	instant settled_at;
+};
+
 struct settled {			/* what one round came to */
+	VEC(struct run_instant) runs;	/* told by the first */
 	VEC(struct stored) ours;	/* others came late */
 	VEC(struct candidate) candidates;
-	VEC(struct found_input) inputs;	/* in the order of their keys */
+	VEC(struct fact) facts;		/* that were read, in the order of their keys */
 	VEC(struct standing) standings;
 };
 void settled_done(struct settled *);
@@ -117,11 +143,12 @@ void settle_say_outcomes(struct pg *, const struct outcome *, size_t n, bool fir
     const char *worker);
 void settle_read_outcomes(const struct pg_answer *, bool first, struct settled *);
 
-/* One statement. */
-void settle_say_inputs(struct pg *, const struct wanted_input *, size_t n);
-void settle_read_inputs(const PGresult *, struct settled *);
+/* One statement.  What was read before stays. */
+void settle_say_facts(struct pg *, const struct wanted_fact *, size_t n);
+void settle_read_facts(const PGresult *, struct settled *);
 
-/* Of these jobs, which this transaction has settled, those that are done. */
+/* Of these jobs those that this transaction has settled as done.  Its answer is
+ * the last of its group. */
 void settle_say_standings(struct pg *, const struct job_key *, size_t n);
 void settle_read_standings(const struct pg_answer *, struct settled *);
 

@@ -80,7 +80,7 @@ def test_a_listener_gets_the_signal(tmp_path, db, tocsin):
 
 def test_a_signal_too_large_for_notify_is_announced(tmp_path, db, tocsin):
     listener = listen(db)
-    ring(tmp_path, tocsin, 'notify = "alarms"', size=20000)
+    ring(tmp_path, tocsin, 'notify = "alarms"', size=8000)
     wait_for(lambda: heard(listener))
     run, key = db.one("select run_id, key::text from tocsin.delivery where state = 'delivered'")
     [signal] = heard(listener)
