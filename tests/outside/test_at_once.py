@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cycles import QUICK
+from cycles import BY_MESSAGE, QUICK
 from harness import wait_for
 from invariants import books, check  # noqa: F401
 from proxy import Amqp, Proxy
@@ -187,3 +187,92 @@ def test_a_worker_that_dies_among_many_quick_ones_is_replaced(cycles, broker):
     assert cycles.signals() == {"every": "raise"}
     assert cycles.db.all("select attempts, count(*) from tocsin.job where kind = 'variable'"
                          " group by 1 order by 1") == [(1, 300 - held), (2, held)]
+
+
+# What is done is remembered
+
+TOLD = """
+    variables.fast.sql = "select 21"
+    variables.slow.shell = "while [ ! -e {gate} ]; do sleep 0.02; done; echo 2"
+    variables.never.sql = "select 1 / 0"
+    evidences.of_fast = {{ definition = "fast", operator = ">", operand = 20 }}
+    evidences.of_both.definition = "fast * slow == 42"
+    evidences.of_none.definition = "never is None and slow == 2"
+    events.x.definition = "of_both and (of_fast or of_none)"
+    """
+CHANGING = ("computed_at", "age", "hold")
+
+
+def without_what_changes(told):
+    """And without the order of keys."""
+    if isinstance(told, dict):
+        return {k: without_what_changes(v) for k, v in told.items() if k not in CHANGING}
+    return [without_what_changes(x) for x in told] if isinstance(told, list) else told
+
+
+def test_a_signal_tells_the_same_whoever_has_settled_what(cycles, broker, tmp_path):
+    """All at once, by messages, and by one worker that takes over from another."""
+    gate = tmp_path / "gate"
+    cycles.load(TOLD.format(gate=gate))
+
+    def told():
+        cycles.wait_for_job("x", "done")
+        told = cycles.db.one("select decided_by from tocsin.signal where run_id = %s", cycles.last())
+        for evidence in told["evidences"]:
+            for variable in evidence["variables"]:
+                if variable["name"] != "never":
+                    assert variable["computed_at"] and 0 <= variable["age"] < 60, variable
+        return without_what_changes(told)
+
+    def cycle(*envs):
+        """With a worker of each environment, one after the other: the second does slow."""
+        gate.unlink(missing_ok=True)
+        cycles.due_again()
+        cycles.tocsin("cycle", env=QUICK)
+        for env in envs:
+            worker = cycles.tocsin.spawn("worker", "--executors", "sql,shell", env={**QUICK, **env})
+            if env is envs[-1]:
+                gate.touch()
+            else:
+                cycles.wait_for_job("fast", "done")
+                cycles.wait_for_job("never", "failed")
+                worker.kill()
+        found = told()
+        assert worker.stop() == 0
+        check(cycles.db)
+        return found
+    at_once = cycle({})
+    assert [e["name"] for e in at_once["evidences"]] == ["of_both", "of_fast", "of_none"]
+    assert at_once["evidences"][1]["operator"] == ">" and at_once["evidences"][1]["operand"] == 20
+    assert {v["name"]: (v["value"], v["state"], v["stale"])
+            for e in at_once["evidences"] for v in e["variables"]} == {
+        "fast": (21, "done", False), "slow": (2, "done", False), "never": (None, "failed", False)}
+    assert cycle(BY_MESSAGE) == at_once
+    assert cycle({}, {}) == at_once
+    assert cycle(BY_MESSAGE, {}) == at_once
+    assert cycle({}, BY_MESSAGE) == at_once
+
+
+def test_nothing_is_remembered_of_books_that_were_set_back(cycles, broker, tmp_path):
+    """A restored backup gives the numbers of its cycles once more."""
+    cycles.db.run("create table number (n integer); insert into number values (1)")
+    cycles.load("""
+        variables.number.sql = "select n from number"
+        variables.later.sql = "select 1 from pg_sleep(0.3)"
+        evidences.large.definition = "number + later > 10"
+        events.x.definition = "large"
+        """)
+    worker = cycles.tocsin.spawn("worker", env=QUICK)
+
+    def cycle():
+        cycles.due_again()
+        cycles.tocsin("cycle", "--wait", env=QUICK)
+        return cycles.last(), cycles.signals(), cycles.db.one("select value from tocsin.variable"
+                                                              " where name = 'number'")
+    assert cycle() == (1, {}, 1)
+    cycles.db.run("truncate tocsin.run, tocsin.job, tocsin.signal, tocsin.delivery, tocsin.history")
+    cycles.db.run("alter sequence tocsin.run_id_seq restart; update number set n = 20")
+    cycles.db.run("select pg_terminate_backend(pid) from pg_stat_activity"
+                  " where datname = current_database() and pid <> pg_backend_pid()")
+    assert cycle() == (1, {"x": "raise"}, 20)
+    assert worker.stop() == 0
