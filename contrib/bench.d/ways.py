@@ -314,9 +314,9 @@ class Local(OfTocsin):
 class Amqp(OfTocsin):
     sends = True
 
-    def __init__(self, name, title, processes=1, quorum=False):
+    def __init__(self, name, title, processes=1, quorum=False, version=None):
         super().__init__(name, title)
-        self.processes, self.quorum = processes, quorum
+        self.processes, self.quorum, self.version = processes, quorum, version
 
     def env(self):
         env = {**super().env(), **self.broker.env}
@@ -335,6 +335,10 @@ class Amqp(OfTocsin):
                 channel.queue_declare("tocsin", durable=True, auto_delete=False,
                                       arguments={"x-queue-type": "quorum"})
                 channel.queue_bind("tocsin", "tocsin", "tocsin")
+        if self.version:
+            self.servers.sandbox.rabbitmqctl(
+                "set_policy", "-p", self.broker.vhost, "--apply-to", "queues", "version", ".*",
+                json.dumps({"queue-version": self.version}))
         super().prepare()
         self.start()
 
@@ -597,7 +601,8 @@ WAYS = {way.name: way for way in (
     Amqp("amqp-2", "tocsin, 2 processes", processes=2),
     Amqp("quorum", "tocsin, 1 process, quorum queue", quorum=True),
     Amqp("quorum-2", "tocsin, 2 processes, quorum queue", processes=2, quorum=True),
+    Amqp("amqp-v2", "tocsin, 1 process, classic queue v2", version=2),
     Amqp("amqp-16", "tocsin, 16 processes", processes=16),
     Aged("aged", "tocsin, 1 process, old books"),
 )}
-ASKED = ("amqp-16", "aged")     # only if they are asked for
+ASKED = ("amqp-v2", "amqp-16", "aged")          # only if they are asked for
