@@ -10,7 +10,7 @@
 
 struct facts;
 
-enum { FACTS_BYTES = 4 << 20 };	/* some 15 000 of them */
+enum { FACTS_BYTES = 8 << 20 };	/* some 30 000 of them */
 
 struct facts *facts_new(size_t most_bytes);
 void facts_free(struct facts *);

@@ -65,7 +65,9 @@ forget_transaction(struct settling *s)
 		outcome_done(&s->derived.at[i]);
 	for (size_t i = 0; i < s->moved.n; i++)
 		moved_done(&s->moved.at[i]);
-	s->done.n = s->failed.n = s->derived.n = s->round.n = s->fired.n = s->moved.n = 0;
+	for (int kind = VARIABLE; kind <= EVENT; kind++)
+		s->done.of[kind].n = 0;
+	s->failed.n = s->derived.n = s->round.n = s->fired.n = s->moved.n = 0;
 	s->counts.n = s->runs.n = s->asked.n = 0;
 	for (size_t i = 0; i < s->known.n; i++)
 		fact_done(&s->known.at[i]);
@@ -89,7 +91,8 @@ settling_free(struct settling *s)
 	vec_done(&s->asked);
 	facts_free(s->facts);
 	vec_done(&s->fired);
-	vec_done(&s->done);
+	for (int kind = VARIABLE; kind <= EVENT; kind++)
+		vec_done(&s->done.of[kind]);
 	vec_done(&s->failed);
 	vec_done(&s->moved);
 	vec_done(&s->counts);
@@ -191,20 +194,6 @@ stored(void *arg, const struct pg_answer *answer)
 	}
 }
 
-static void
-say_standings(struct worker *w)
-{
-	struct settling *s = w->settling;
-	VEC(struct job_key) keys = { 0 };
-
-	for (size_t i = 0; i < s->done.n; i++)
-		vec_push(&keys, s->done.at[i]);
-	for (size_t i = 0; i < s->round.n; i++)
-		vec_push(&keys, s->round.at[i].key);
-	settle_say_standings(w->books, keys.at, keys.n);
-	vec_done(&keys);
-}
-
 /* Nothing waits for an event: after a round of events nothing is left to store. */
 static bool
 is_last(const struct settling *s)
@@ -215,6 +204,20 @@ is_last(const struct settling *s)
 	return true;
 }
 
+/* Those of earlier rounds with them. */
+static struct job_keys
+events_so_far(const struct settling *s)
+{
+	const struct job_keys *done = &s->done.of[EVENT];
+	struct job_keys keys = { 0 };
+
+	for (size_t i = 0; i < done->n; i++)
+		vec_push(&keys, done->at[i]);
+	for (size_t i = 0; i < s->round.n; i++)
+		vec_push(&keys, s->round.at[i].key);
+	return keys;
+}
+
 static void
 store_round(struct worker *w)
 {
@@ -222,8 +225,13 @@ store_round(struct worker *w)
 
 	s->stage = STORING;
 	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first, w->name);
-	if ((s->with_standings = is_last(s)))
-		say_standings(w);
+	if ((s->with_standings = is_last(s))) {
+		struct keys_by_kind keys = s->done;	/* lent */
+
+		keys.of[EVENT] = events_so_far(s);
+		settle_say_standings(w->books, &keys);
+		vec_done(&keys.of[EVENT]);
+	}
 	pg_ask(w->books, stored, w);
 }
 
@@ -365,14 +373,15 @@ fetched(void *arg, const struct pg_answer *answer)
 }
 
 static struct wanted_facts
-find_wanted(struct settling *s)
+find_wanted(struct worker *w)
 {
+	struct settling *s = w->settling;
 	struct wanted_facts wanted = { 0 };
 
 	if (!s->may_read)
 		return wanted;
 	if (s->stage == STORED)
-		settle_want_inputs(s, &wanted);
+		settle_want_inputs(w, &wanted);
 	else if (s->stage == MOVED)
 		settle_want_reasons(s, &wanted);
 	settle_sort_wanted(&wanted);
@@ -384,7 +393,7 @@ static bool
 have_all(struct worker *w)
 {
 	struct settling *s = w->settling;
-	struct wanted_facts wanted = find_wanted(s);
+	struct wanted_facts wanted = find_wanted(w);
 	struct ids missing = find_missing(w);
 	bool have;
 
@@ -496,13 +505,13 @@ stand(struct worker *w)
 {
 	struct settling *s = w->settling;
 
-	if (!s->done.n) {
+	if (!s->done.of[VARIABLE].n && !s->done.of[EVIDENCE].n && !s->done.of[EVENT].n) {
 		s->stage = STOOD;
 		return;
 	}
 	s->stage = STANDING;
 	settle_say_guard(w->books);
-	settle_say_standings(w->books, s->done.at, s->done.n);
+	settle_say_standings(w->books, &s->done);
 	pg_ask(w->books, stood, w);
 }
 

@@ -35,7 +35,7 @@ count_ours(struct settling *s, struct stored *stored)
 	if (o->state == JOB_FAILED)
 		vec_push(&s->failed, o->key);
 	if (o->state == JOB_DONE) {
-		vec_push(&s->done, o->key);
+		vec_push(&s->done.of[o->kind], o->key);
 		settle_know(s, o, stored);
 	}
 }
@@ -122,7 +122,7 @@ decide_candidate(struct worker *w, struct candidate *c)
 	struct settling *s = w->settling;
 	struct version *v = versions_hold(w->versions, c->version);
 
-	settle_give_inputs(s, c);
+	settle_give_inputs(s, c, v);
 	switch (decide_ready(v, c)) {
 	case JOB_QUEUED:
 		if (v && s->at_once && c->has_values)

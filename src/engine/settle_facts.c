@@ -6,6 +6,7 @@
  * They are read only for as many candidates as may be decided at once: the first
  * in the order of their keys. */
 #include <stdlib.h>
+#include <string.h>
 #include "base/str.h"
 #include "engine/settling.h"
 
@@ -103,18 +104,44 @@ settle_sort_wanted(struct wanted_facts *wanted)
 
 /* --- candidates --- */
 
-void
-settle_want_inputs(struct settling *s, struct wanted_facts *wanted)
+/* An event may be decided before all of its evidences have settled.  Where as many
+ * are not at hand as have not settled it is those, and nothing need be read; what
+ * they are called stands in the definition, if that has no other names. */
+static bool
+rest_is_open(struct worker *w, const struct candidate *c)
 {
+	struct version *v;
+	const char *const *names;
+	size_t unknown = 0;
+	bool is;
+
+	if (c->kind != EVENT || !c->unsettled)
+		return false;
+	for (size_t u = 0; u < c->upstream.n; u++)
+		unknown += !settle_find_fact(w->settling,
+		    (struct job_key){ c->key.run, c->upstream.at[u] });
+	if (unknown != (size_t)c->unsettled)
+		return false;
+	v = versions_hold(w->versions, c->version);
+	is = v && !v->broken && expr_names(v->u.event.expr, &names) == c->upstream.n;
+	versions_release(w->versions, v);
+	return is;
+}
+
+void
+settle_want_inputs(struct worker *w, struct wanted_facts *wanted)
+{
+	struct settling *s = w->settling;
 	struct settled *round = &s->settled;
 
 	if (round->candidates.n)
 		qsort(round->candidates.at, round->candidates.n, sizeof *round->candidates.at,
 		    job_key_compare);
 	for (size_t i = 0; i < round->candidates.n; i++) {
-		const struct candidate *c = &round->candidates.at[i];
+		struct candidate *c = &round->candidates.at[i];
 
-		for (size_t u = 0; u < c->upstream.n; u++)
+		c->rest_is_open = rest_is_open(w, c);
+		for (size_t u = 0; u < c->upstream.n && !c->rest_is_open; u++)
 			settle_want(s, wanted, (struct job_key){ c->key.run, c->upstream.at[u] },
 			    i < s->at_once);
 	}
@@ -137,8 +164,24 @@ truth_now(const struct fact *f)
 	    ? TRUTH_OPEN : f->truth;
 }
 
+static void
+add_open(struct candidate *c, const struct version *v)
+{
+	const char *const *names;
+	size_t n = expr_names(v->u.event.expr, &names), known = c->inputs.n;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < known && strcmp(c->inputs.at[k].name, names[i]))
+			k++;
+		if (k == known)
+			vec_push(&c->inputs, ((struct input){ (char *)names[i], NULL, TRUTH_OPEN }));
+	}
+}
+
 void
-settle_give_inputs(struct settling *s, struct candidate *c)
+settle_give_inputs(struct settling *s, struct candidate *c, const struct version *v)
 {
 	c->has_values = true;
 	for (size_t u = 0; u < c->upstream.n; u++) {
@@ -146,7 +189,7 @@ settle_give_inputs(struct settling *s, struct candidate *c)
 		const struct fact *f = settle_find_fact(s, key);
 
 		if (!f) {
-			c->has_values = false;
+			c->has_values &= c->rest_is_open;
 			continue;
 		}
 		if (f->kind == VARIABLE)
@@ -156,4 +199,6 @@ settle_give_inputs(struct settling *s, struct candidate *c)
 		vec_push(&c->inputs, ((struct input){ f->name,
 		    f->kind == VARIABLE ? f->value : NULL, truth_now(f) }));
 	}
+	if (c->rest_is_open && v && !v->broken)
+		add_open(c, v);
 }

@@ -42,7 +42,7 @@ struct settling {
 	enum stage then;		/* after FETCHING */
 	struct settled settled;		/* the present answer */
 	VEC(struct fired) fired;
-	VEC(struct job_key) done;	/* by us: the fence let them through */
+	struct keys_by_kind done;	/* by us: the fence let them through */
 	VEC(struct job_key) failed;	/* likewise */
 	VEC(struct moved) moved;
 	struct end_said said;
@@ -75,9 +75,10 @@ struct wanted_facts {
 void settle_want(struct settling *, struct wanted_facts *, struct job_key, bool value);
 void settle_sort_wanted(struct wanted_facts *);
 /* What the candidates are decided from. */
-void settle_want_inputs(struct settling *, struct wanted_facts *);
-/* Fill in the inputs of a candidate, lent from facts. */
-void settle_give_inputs(struct settling *, struct candidate *);
+void settle_want_inputs(struct worker *, struct wanted_facts *);
+/* Fill in the inputs of a candidate, lent from facts and from its definition, which
+ * may be NULL. */
+void settle_give_inputs(struct settling *, struct candidate *, const struct version *);
 
 /* What the events that give a signal were decided from, as far as that is at hand;
  * and the versions of definitions that tell of it, by EACH. */

@@ -375,12 +375,18 @@ read_standing_rows(const PGresult *r, struct settled *s)
 }
 
 void
-settle_say_standings(struct pg *pg, const struct job_key *keys, size_t n)
+settle_say_standings(struct pg *pg, const struct keys_by_kind *keys)
 {
 	static const char *const statements[] = { write_variables, write_evidences,
-		read_standings, NULL };
+		read_standings };
 
-	settle_say_keys(pg, statements, keys, n);
+	for (int kind = VARIABLE; kind <= EVENT; kind++) {
+		const struct job_keys *k = &keys->of[kind];
+
+		if (k->n || kind == EVENT)
+			settle_say_keys(pg, (const char *const []){ statements[kind], NULL },
+			    k->at, k->n);
+	}
 }
 
 void

@@ -62,6 +62,7 @@ struct candidate {
 	struct job_ids upstream;
 	/* What the engine makes of that: */
 	VEC(struct input) inputs;	/* lent */
+	bool rest_is_open;		/* an event's inputs that are not at hand */
 	bool has_values;		/* of all, so that it can be decided */
 	char *stale;			/* of an evidence: its stale inputs, or NULL */
 };
@@ -147,9 +148,16 @@ void settle_read_outcomes(const struct pg_answer *, bool first, struct settled *
 void settle_say_facts(struct pg *, const struct wanted_fact *, size_t n);
 void settle_read_facts(const PGresult *, struct settled *);
 
-/* Of these jobs those that this transaction has settled as done.  Its answer is
- * the last of its group. */
-void settle_say_standings(struct pg *, const struct job_key *, size_t n);
+/* Of these jobs, by their kind, those that this transaction has settled as done.  Its
+ * answer is the last of its group. */
+struct job_keys {
+	struct job_key *at;
+	size_t n, room;
+};
+struct keys_by_kind {
+	struct job_keys of[EVENT + 1];
+};
+void settle_say_standings(struct pg *, const struct keys_by_kind *);
 void settle_read_standings(const struct pg_answer *, struct settled *);
 
 struct moved {				/* an event, after its evaluation */
