@@ -438,6 +438,12 @@ amqp_backlog(const struct amqp *a)
 	return a->socket ? socket_backlog(a->socket) : 0;
 }
 
+void
+amqp_send_now(struct amqp *a)
+{
+	socket_send_now(a->socket);
+}
+
 bool
 amqp_is_full(const struct amqp *a)
 {

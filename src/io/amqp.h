@@ -154,6 +154,8 @@ void amqp_nack(struct amqp *, int channel, uint64_t tag, bool multiple, bool req
 size_t amqp_backlog(const struct amqp *);	/* bytes not yet taken by the network */
 /* Over the high-water mark, blocked by the broker, or not ready: publish later. */
 bool amqp_is_full(const struct amqp *);
+/* Do not wait until the loop waits: the broker may begin with what there is. */
+void amqp_send_now(struct amqp *);
 /* The largest frame that was agreed on; properties must fit into one. */
 size_t amqp_frame_max(const struct amqp *);
 

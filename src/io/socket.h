@@ -45,7 +45,9 @@ uint8_t *socket_reserve(struct socket *, size_t n);
 void socket_commit(struct socket *, size_t n);
 size_t socket_backlog(const struct socket *);	/* written, and not yet taken by the network */
 
-void socket_send_now(struct socket *);	/* as much as goes, before socket_free() */
+/* As much as goes: before socket_free(), or in the middle of much.  That it does not
+ * go is told later, or not at all. */
+void socket_send_now(struct socket *);
 void socket_read_now(struct socket *);	/* events may come from within */
 const char *socket_stage(const struct socket *);	/* "connecting to 127.0.0.1", ...; lent */
 

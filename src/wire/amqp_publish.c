@@ -15,7 +15,10 @@
 #include "io/loop.h"
 #include "wire/amqp_inner.h"
 
-enum { WINDOW = 4096 };			/* unconfirmed messages */
+enum {
+	WINDOW = 4096,			/* unconfirmed messages */
+	AT_A_TIME = 64,			/* of a longer row; the broker is at work meanwhile */
+};
 #define AFTER_NACK (SECOND / 4)
 
 static void
@@ -162,6 +165,7 @@ static void
 flush_queue(struct wire *w, struct wire_queue *q)
 {
 	struct err err;
+	int n = 0;
 
 	while (!fifo_is_empty(&q->waiting) && q->state == QUEUE_KNOWN && !q->held && may_send(w)) {
 		struct parcel *p = fifo_first(&q->waiting);
@@ -184,6 +188,8 @@ flush_queue(struct wire *w, struct wire_queue *q)
 		if (fifo_is_empty(&w->sent))
 			timer_start(w->deadline, w->conf->confirm_timeout);
 		vec_push(&w->sent, p);
+		if (++n % AT_A_TIME == 0)
+			amqp_send_now(w->out.amqp);
 	}
 }
 
