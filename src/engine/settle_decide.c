@@ -28,13 +28,15 @@ count(struct settling *s, int64_t run, bool failed)
 static void
 count_ours(struct settling *s, struct stored *stored)
 {
+	/* Of several of one job, as two answers may be, one is stored: which of them
+	 * the row tells. */
 	const struct outcome *o = bsearch(stored, s->round.at, s->round.n,
 	    sizeof *s->round.at, job_key_compare);
 
-	count(s, o->key.run, o->state == JOB_FAILED);
-	if (o->state == JOB_FAILED)
+	count(s, o->key.run, stored->state == JOB_FAILED);
+	if (stored->state == JOB_FAILED)
 		vec_push(&s->failed, o->key);
-	if (o->state == JOB_DONE) {
+	if (stored->state == JOB_DONE) {
 		vec_push(&s->done.of[o->kind], o->key);
 		settle_know(s, o, stored);
 	}

@@ -22,15 +22,14 @@ settle_instant(const struct settling *s, int64_t run)
 void
 settle_know(struct settling *s, const struct outcome *o, struct stored *stored)
 {
-	struct fact f = { .key = o->key, .kind = o->kind, .version = stored->version,
-		.state = o->state, .reason = (int)o->reason, .truth = o->truth,
-		.is_untold = stored->is_large, .upstream = stored->upstream };
-	const char *value = o->kind == VARIABLE ? stored->value : o->value;
+	struct fact f = { .key = stored->key, .kind = o->kind, .name = stored->name,
+		.version = stored->version, .state = stored->state, .reason = REASON_OK,
+		.truth = stored->truth, .value = stored->value, .is_untold = stored->is_large,
+		.upstream = stored->upstream };
 
+	stored->name = stored->value = NULL;
 	stored->upstream = (struct job_ids){ 0 };
-	f.name = xstrdup(o->name);
-	f.value = f.is_untold ? NULL : xstrdup(value);
-	f.computed_at = settle_instant(s, o->key.run);
+	f.computed_at = settle_instant(s, f.key.run);
 	f.note = xstrdup(o->note);
 	vec_push(&s->known, f);
 }

@@ -21,38 +21,54 @@ upstream_key(const struct fact *f, size_t i)
 	return (struct job_key){ f->key.run, f->upstream.at[i] };
 }
 
+/* The evidences of the events that give a signal, each once: many may share one. */
+static struct wanted_facts
+evidences(struct settling *s)
+{
+	struct wanted_facts found = { 0 };
+
+	for (size_t i = 0; i < s->moved.n; i++) {
+		const struct fact *x = s->moved.at[i].after.action == DO_NOTHING ? NULL :
+		    settle_find_fact(s, s->moved.at[i].key);
+
+		for (size_t n = 0; x && n < x->upstream.n; n++)
+			vec_push(&found, ((struct wanted_fact){ upstream_key(x, n), true }));
+	}
+	settle_sort_wanted(&found);
+	return found;
+}
+
 void
 settle_want_reasons(struct settling *s, struct wanted_facts *wanted)
 {
-	for (size_t i = 0; i < s->moved.n; i++) {
-		const struct fact *x, *e;
+	struct wanted_facts of = evidences(s);
 
-		if (s->moved.at[i].after.action == DO_NOTHING)
-			continue;
-		x = settle_find_fact(s, s->moved.at[i].key);
-		for (size_t n = 0; x && n < x->upstream.n; n++) {
-			settle_want(s, wanted, upstream_key(x, n), true);
-			e = settle_find_fact(s, upstream_key(x, n));
-			for (size_t u = 0; e && u < e->upstream.n; u++)
-				settle_want(s, wanted, upstream_key(e, u), true);
-		}
+	for (size_t i = 0; i < of.n; i++) {
+		const struct fact *e = settle_find_fact(s, of.at[i].key);
+
+		if (!e)
+			vec_push(wanted, of.at[i]);
+		for (size_t u = 0; e && u < e->upstream.n; u++)
+			settle_want(s, wanted, upstream_key(e, u), true);
 	}
+	vec_done(&of);
 }
 
 void
 settle_each_reason_version(struct settling *s, void (*each)(void *, int64_t), void *arg)
 {
-	for (size_t i = 0; i < s->moved.n; i++) {
-		const struct fact *x, *e;
+	struct wanted_facts of = evidences(s);
 
-		if (s->moved.at[i].after.action == DO_NOTHING)
-			continue;
-		each(arg, s->moved.at[i].version);
-		x = settle_find_fact(s, s->moved.at[i].key);
-		for (size_t n = 0; x && n < x->upstream.n; n++)
-			if ((e = settle_find_fact(s, upstream_key(x, n))))
-				each(arg, e->version);
+	for (size_t i = 0; i < of.n; i++) {
+		const struct fact *e = settle_find_fact(s, of.at[i].key);
+
+		if (e)
+			each(arg, e->version);
 	}
+	for (size_t i = 0; i < s->moved.n; i++)
+		if (s->moved.at[i].after.action != DO_NOTHING)
+			each(arg, s->moved.at[i].version);
+	vec_done(&of);
 }
 
 /* --- the text --- */

@@ -56,7 +56,7 @@ void settle_decide_round(struct worker *);
 /* Likewise with the states of events. */
 void settle_move_events(struct worker *);
 
-/* What is done: others may need it.  The upstream of STORED is taken. */
+/* What is done: others may need it.  What STORED holds is taken. */
 void settle_know(struct settling *, const struct outcome *, struct stored *);
 /* What was read: what of that is done is known from now on. */
 void settle_keep_facts(struct settling *);

@@ -44,6 +44,7 @@ settled_done(struct settled *s)
 {
 	for (size_t i = 0; i < s->ours.n; i++) {
 		vec_done(&s->ours.at[i].upstream);
+		free(s->ours.at[i].name);
 		free(s->ours.at[i].value);
 	}
 	for (size_t i = 0; i < s->candidates.n; i++) {
@@ -72,8 +73,10 @@ static const char lock_runs[] =
     " order by id for update";
 static const char make_partition[] = "select tocsin.history_partition(now())";
 
-/* A value, as text, that is too large to be handed round or to be told by a signal. */
-#define LARGE(text) "coalesce(octet_length(" text "), 0) > 8192"
+/* A value as text, if it is not too large to be handed round or to be told by a
+ * signal: as text, or in the table, and then it is not even written out. */
+#define TOLD "case when pg_column_size(value) <= 8192 then value::text end"
+#define LARGE "value is not null and coalesce(octet_length(told) > 8192, true)"
 
 /* Nobody else counts down while we have locked the run: what is counted here is
  * the whole count.  Of whoever has nothing left to wait for it is written with
@@ -113,7 +116,7 @@ static const char store_outcomes[] =
     "  and (not o.is_answer or exists (select from tocsin.version v"
     "   where v.id = j.version and v.kind = 'variable' and v.body ? 'celery'))"
     " returning j.run_id, j.id, j.kind, j.name, j.version, j.state, j.upstream, j.downstream,"
-    "  j.value, j.truth, j.value::text as told"
+    "  j.value, j.truth"
     "), h as ("
     " insert into tocsin.history (run_id, kind, name, value, truth)"
     " select run_id, kind, name, value, truth from s where state = 'done'"
@@ -128,22 +131,21 @@ static const char store_outcomes[] =
     "), w as ("
     " update tocsin.job j set unsettled = c.unsettled, succeeded = c.succeeded"
     " from c where j.run_id = c.run_id and j.id = c.id and c.unsettled > 0"
-    ") select run_id, id, null as kind, null, version, null, null, upstream,"
-    "  case when kind = 'variable' and state = 'done' and not " LARGE("told") " then told end, "
-    LARGE("told") " from s"
+    ") select run_id, id, null as kind, name, version, null, null, upstream,"
+    "  state, truth, case when state = 'done' and not (" LARGE ") then told end, " LARGE
+    "  from (select *, " TOLD " as told from s) s"
     " union all select run_id, id, kind, name, version, unsettled, succeeded, upstream,"
-    "  null, null"
+    "  null, null, null, null"
     " from c where unsettled = 0 or kind = 'event' and succeeded";
 
 /* A stale variable is one that could not be computed: being done ends that. */
 static const char read_facts[] =
     "select k.run_id, k.id, u.kind, u.name, u.version, u.state, u.reason, u.truth,"
-    " case when k.value and not " LARGE("u.told") " then u.told end,"
-    " not k.value or " LARGE("u.told") ", u.computed_at,"
+    " case when not (" LARGE ") then told end, " LARGE ", u.computed_at,"
     " case when u.stale then to_char(u.as_of, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') end, u.upstream"
-    " from unnest($1::bigint[], $2::integer[], $3::boolean[]) k (run_id, id, value)"
-    " cross join lateral (select *, value::text as told from tocsin.job"
-    "  where run_id = k.run_id and id = k.id offset 0) u";
+    " from unnest($1::bigint[], $2::integer[], $3::boolean[]) k (run_id, id, is_asked)"
+    " cross join lateral (select *, case when k.is_asked then " TOLD " end as told"
+    "  from tocsin.job where run_id = k.run_id and id = k.id offset 0) u";
 
 /* Whom another has settled meanwhile is not ours: then the row is not of this
  * transaction. */
@@ -270,10 +272,13 @@ read_stored(const PGresult *r, int row)
 {
 	struct stored s = { .key = read_key(r, row) };
 
+	s.name = row_text_dup(r, row, 3);
 	s.version = row_number(r, row, 4);
 	s.upstream = read_ids(r, row, 7);
-	s.value = row_text_dup(r, row, 8);
-	s.is_large = row_true(r, row, 9);
+	s.state = (enum job_state)job_state_find(PQgetvalue(r, row, 8));
+	s.truth = row_truth(r, row, 9);
+	s.value = row_text_dup(r, row, 10);
+	s.is_large = row_true(r, row, 11);
 	return s;
 }
 

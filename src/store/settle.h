@@ -43,12 +43,15 @@ struct job_ids {			/* of one run */
 };
 
 /* An outcome that was stored. */
-struct stored {
+struct stored {			/* as the books say it */
 	struct job_key key;
+	char *name;
 	int64_t version;
+	enum job_state state;
+	enum truth truth;
 	struct job_ids upstream;
-	char *value;			/* of a variable that is done, as the books say it */
-	bool is_large;			/* its value; that is not told */
+	char *value;			/* of one that is done: JSON text */
+	bool is_large;			/* it has a value, but that is not told */
 };
 
 /* A waiting job downstream of what has just settled, that may be ready. */
