@@ -204,9 +204,8 @@ def test_an_answer_counts_once_and_only_under_the_fence_it_was_asked_under(world
     assert world.job("asked", "state") == world.job("e_asked", "state") == "running"
     world.db.run("update tocsin.job set state = 'waiting', fence = 0, lease_until = null"
                  " where id = %s", evidence)
-    # What it is called stands in the books.
     for _ in range(3):
-        answer(world.broker, {**about, "name": "no_such_name"})
+        answer(world.broker, about)
     assert cycle.wait(30) == 0
     answer(world.broker, about, args=(7,))
     wait_for(lambda: world.broker.depth("tocsin") == 0)
@@ -216,6 +215,42 @@ def test_an_answer_counts_once_and_only_under_the_fence_it_was_asked_under(world
     assert world.db.all("select event, action from tocsin.signal") == [("everything", "raise")]
     # What was no answer at all is kept for people: the last six, and the two without a value.
     assert world.broker.depth("tocsin.parked") == 8
+
+
+@pytest.mark.parametrize("answers", [
+    [{"name": "no_such_name"}],
+    [{"failed": "stock.add"}, {}],
+    [{}, {"failed": "stock.add"}],
+], ids=["under_another_name", "failed_and_done", "done_and_failed"])
+def test_what_an_answer_has_come_to_stands_in_the_books(world, tmp_path, answers):
+    """A worker remembers what it has settled; of two answers at once one counts."""
+    gate = tmp_path / "gate"
+    world.load(f"""
+        variables.asked = {{ celery = "stock.add", queue = "nowhere", args = {{ x = 1 }} }}
+        variables.later.shell = "while [ ! -e {gate} ]; do sleep 0.02; done; echo 1"
+        evidences.e.definition = "later == 1 and (asked is None or asked == 5)"
+        events.x = {{ definition = "e", interval = 0 }}
+        """)
+    worker = world.worker("--executors", "shell,celery")
+    world.due_again()
+    cycle = world.tocsin.spawn("cycle", "--wait")
+    wait_for(lambda: world.db.one("select count(*) from tocsin.job where asked_at is not null"))
+    run, job, fence = world.db.one("select run_id, id, fence from tocsin.job where name = 'asked'")
+    about = {"installation": str(world.db.one("select uuid from tocsin.installation")),
+             "run": run, "job": job, "fence": fence, "name": "asked"}
+    os.kill(worker.pid, signal.SIGSTOP)
+    for wrong in answers:
+        answer(world.broker, {**about, **wrong})
+    os.kill(worker.pid, signal.SIGCONT)
+    wait_for(lambda: world.job("asked", "state") in ("done", "failed"))
+    gate.touch()
+    state, value = world.db.one("select state, value from tocsin.job where name = 'asked'")
+    assert cycle.wait(30) == (state == "failed")
+    assert (state, value) in [("done", 5), ("failed", None)]
+    [evidence] = world.db.one("select decided_by -> 'evidences' from tocsin.signal")
+    told = {v["name"]: (v["state"], v["value"]) for v in evidence["variables"]}
+    assert told == {"asked": (state, value), "later": ("done", 1)}
+    assert worker.stop() == 0
 
 
 def test_any_worker_takes_the_answer_and_none_need_live_meanwhile(world):
