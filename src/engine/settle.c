@@ -26,7 +26,6 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "engine/decide.h"
 #include "engine/publish.h"
 #include "io/pg.h"
 
@@ -121,8 +120,8 @@ is_outcomes_fault(const char *sqlstate)
 /* The transaction failed.  A deadlock is tried again, after a moment.  What is the fault of
  * some outcome is looked for job by job, and the guilty one fails with the
  * reason.  Anything else is trouble with the books, and waited out. */
-static void
-fail_transaction(struct worker *w, const struct pg_answer *answer)
+void
+settle_fail(struct worker *w, const struct pg_answer *answer)
 {
 	struct settling *s = w->settling;
 	bool again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
@@ -178,7 +177,7 @@ stored(void *arg, const struct pg_answer *answer)
 	struct settling *s = w->settling;
 
 	if (answer->err) {
-		fail_transaction(w, answer);
+		settle_fail(w, answer);
 		return;
 	}
 	settle_read_outcomes(answer, s->first, &s->settled);
@@ -303,118 +302,6 @@ begin(struct worker *w)
 	store_round(w);
 }
 
-/* --- what deciding needs --- */
-
-struct ids {
-	int64_t *at;
-	size_t n, room;
-};
-
-struct missing {
-	struct versions *versions;
-	struct ids ids;
-};
-
-static void
-need(void *arg, int64_t id)
-{
-	struct missing *missing = arg;
-	struct version *v = versions_hold(missing->versions, id);
-
-	if (!v)
-		vec_push(&missing->ids, id);
-	versions_release(missing->versions, v);
-}
-
-/* Definitions that are not at hand: of what may be decided at once, of events that
- * may be decided early or without an input, of those that have just been, and of
- * what a signal tells. */
-static struct ids
-find_missing(struct worker *w)
-{
-	struct settling *s = w->settling;
-	const struct settled *answer = &s->settled;
-	struct missing missing = { w->versions, { 0 } };
-
-	for (size_t i = 0; i < answer->candidates.n; i++)
-		if (i < s->at_once || decide_needs_definition(&answer->candidates.at[i]))
-			need(&missing, answer->candidates.at[i].version);
-	for (size_t i = 0; i < answer->standings.n; i++)
-		need(&missing, answer->standings.at[i].version);
-	if (s->stage == MOVED)
-		settle_each_reason_version(s, need, &missing);
-	return missing.ids;
-}
-
-static void
-fetched(void *arg, const struct pg_answer *answer)
-{
-	struct worker *w = arg;
-	struct settling *s = w->settling;
-	struct missing missing = { w->versions, { 0 } };
-
-	if (answer->err) {
-		fail_transaction(w, answer);
-		return;
-	}
-	if (s->reads) {
-		settle_read_facts(answer->results[0], &s->settled);
-		settle_keep_facts(s);
-	}
-	if (s->asked.n)
-		versions_read(w->versions, answer->results[s->reads]);
-	for (size_t i = 0; i < s->asked.n; i++)
-		need(&missing, s->asked.at[i]);
-	for (size_t i = 0; i < missing.ids.n; i++)
-		versions_add_missing(w->versions, missing.ids.at[i]);
-	vec_done(&missing.ids);
-	s->asked.n = 0;
-	s->stage = s->then;
-}
-
-static struct wanted_facts
-find_wanted(struct worker *w)
-{
-	struct settling *s = w->settling;
-	struct wanted_facts wanted = { 0 };
-
-	if (!s->may_read)
-		return wanted;
-	if (s->stage == STORED)
-		settle_want_inputs(w, &wanted);
-	else if (s->stage == MOVED)
-		settle_want_reasons(s, &wanted);
-	settle_sort_wanted(&wanted);
-	return wanted;
-}
-
-/* True when all is at hand; else it is asked for, within the transaction. */
-static bool
-have_all(struct worker *w)
-{
-	struct settling *s = w->settling;
-	struct wanted_facts wanted = find_wanted(w);
-	struct ids missing = find_missing(w);
-	bool have;
-
-	if (!(have = !missing.n && !wanted.n)) {
-		s->then = s->stage;
-		s->stage = FETCHING;
-		if ((s->reads = wanted.n > 0)) {
-			s->may_read--;
-			settle_say_facts(w->books, wanted.at, wanted.n);
-		}
-		for (size_t i = 0; i < missing.n; i++)
-			vec_push(&s->asked, missing.at[i]);
-		if (missing.n)
-			claim_say_versions(w->books, missing.at, missing.n);
-		pg_ask(w->books, fetched, w);
-	}
-	vec_done(&missing);
-	vec_done(&wanted);
-	return have;
-}
-
 /* --- the end --- */
 
 struct acks {
@@ -461,7 +348,7 @@ ended(void *arg, const struct pg_answer *answer)
 	struct acks *acks;
 
 	if (answer->err) {
-		fail_transaction(w, answer);
+		settle_fail(w, answer);
 		return;
 	}
 	failpoint("worker.after_commit");
@@ -493,7 +380,7 @@ stood(void *arg, const struct pg_answer *answer)
 	struct worker *w = arg;
 
 	if (answer->err) {
-		fail_transaction(w, answer);
+		settle_fail(w, answer);
 		return;
 	}
 	settle_read_standings(answer, &w->settling->settled);
@@ -534,19 +421,19 @@ settle_finished(struct worker *w)
 
 	if (s->stage == IDLE && !w->waiting)
 		begin(w);
-	if (s->stage == STORED && have_all(w)) {
+	if (s->stage == STORED && settle_have_all(w)) {
 		settle_decide_round(w);
 		if (s->round.n)
 			store_round(w);
 		else
 			stand(w);
 	}
-	if (s->stage == STOOD && have_all(w)) {
+	if (s->stage == STOOD && settle_have_all(w)) {
 		settle_move_events(w);
 		s->may_read = 2;	/* evidences, then their variables */
 		s->stage = MOVED;
 	}
-	if (s->stage == MOVED && have_all(w)) {
+	if (s->stage == MOVED && settle_have_all(w)) {
 		settle_tell_reasons(w);
 		end(w);
 	}

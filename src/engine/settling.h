@@ -1,6 +1,6 @@
 /* One settling between its files: settle.c says and hears, settle_decide.c knows
- * what it means, settle_facts.c what that is decided from, settle_reason.c what
- * a signal tells of it. */
+ * what it means, settle_facts.c what that is decided from, settle_fetch.c gets it,
+ * settle_reason.c knows what a signal tells of it. */
 #ifndef ENGINE_SETTLING_H
 #define ENGINE_SETTLING_H
 
@@ -65,6 +65,12 @@ void settle_remember(struct settling *);
 /* Known, remembered or read; lent while the transaction lasts.  NULL: none of that. */
 const struct fact *settle_find_fact(struct settling *, struct job_key);
 instant settle_instant(const struct settling *, int64_t run);
+
+/* True when all is at hand that the stage needs; else it is asked for, within the
+ * transaction, and the stage is FETCHING until that is there. */
+bool settle_have_all(struct worker *);
+/* The transaction has failed: it is rolled back, and the batch tried again. */
+void settle_fail(struct worker *, const struct pg_answer *);
 
 /* Facts to be read, each once.  The array is the caller's. */
 struct wanted_facts {
