@@ -99,7 +99,7 @@ bool amqp_is_ready(const struct amqp *);
  * `closed' comes within LIMIT. */
 void amqp_close(struct amqp *, span limit);
 
-/* --- asking; each is answered --- */
+/* --- asking; each is answered, not always in the order of asking --- */
 
 struct amqp_exchange {
 	const char *name, *type;	/* "direct", "fanout", "topic", ... */

@@ -10,7 +10,7 @@ void
 channel_reset(struct channel *c)
 {
 	c->state = CHANNEL_CLOSED;
-	c->asked.n = c->head = 0;
+	c->asked.n = 0;
 	c->published = 0;
 	c->incoming = NO_MESSAGE;
 	bytes_clear(&c->method);
@@ -83,7 +83,7 @@ amqp_close_channel(struct amqp *a, int n)
 	if (!is_open(a, n))
 		return;
 	/* What was asked before is not answered any more. */
-	c->asked.n = c->head = 0;
+	c->asked.n = 0;
 	c->incoming = NO_MESSAGE;
 	ask(a, n, AMQP_CHANNEL_CLOSE_METHOD, &close);
 	c->state = CHANNEL_CLOSING;

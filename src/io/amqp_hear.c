@@ -5,6 +5,7 @@
  * method, a header, and as many pieces of body as it takes; it is put together
  * here and told when it is complete. */
 #include <stdlib.h>
+#include <string.h>
 #include "io/amqp_inner.h"
 
 /* --- messages coming in --- */
@@ -103,6 +104,21 @@ take_body(struct amqp *a, int n, const struct frame *f, struct err *err)
 
 /* --- methods coming in --- */
 
+/* Answers may overtake each other: a consumer's comes from the process of its
+ * queue, most others from the channel's own.  Those of a kind keep their order,
+ * or say whom they are about. */
+static bool
+was_asked(struct channel *c, amqp_method_number_t number)
+{
+	for (size_t i = 0; i < c->asked.n; i++)
+		if (c->asked.at[i] == number) {
+			memmove(c->asked.at + i, c->asked.at + i + 1,
+			    (--c->asked.n - i) * sizeof *c->asked.at);
+			return true;
+		}
+	return false;
+}
+
 static int
 take_answer(struct amqp *a, int n, amqp_method_number_t number, const void *said,
     struct err *err)
@@ -110,10 +126,8 @@ take_answer(struct amqp *a, int n, amqp_method_number_t number, const void *said
 	struct channel *c = &a->channels[n];
 	struct amqp_answer answer = { .channel = n, .asked = number - 1 };
 
-	if (c->head == c->asked.n || c->asked.at[c->head] != number - 1)
+	if (!was_asked(c, answer.asked))
 		return amqp_broken(err, "an answer to what was not asked");
-	if (++c->head == c->asked.n)
-		c->head = c->asked.n = 0;
 	switch (number) {
 	case AMQP_CHANNEL_OPEN_OK_METHOD:
 		c->state = CHANNEL_OPEN;

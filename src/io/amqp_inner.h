@@ -15,9 +15,7 @@ enum channel_state { CHANNEL_CLOSED, CHANNEL_OPENING, CHANNEL_OPEN, CHANNEL_CLOS
 
 struct channel {
 	enum channel_state state;
-	/* The requests that wait for their answers, those before HEAD have theirs. */
-	VEC(amqp_method_number_t) asked;
-	size_t head;
+	VEC(amqp_method_number_t) asked;	/* what waits for its answer */
 	uint64_t published;		/* since confirms are wanted */
 	/* A message that is coming in: its method, its header, its body. */
 	enum { NO_MESSAGE, WANT_HEADER, WANT_BODY } incoming;

@@ -130,7 +130,7 @@ answered(void *arg, const struct amqp_answer *answer)
 	else if (answer->channel == SCRATCH)
 		queue_answered(line, answer);
 	else if (answer->asked == AMQP_BASIC_CONSUME_METHOD)
-		line->failures = 0;	/* we may: it was not refused */
+		consume_began(line->wire, answer->name);
 }
 
 static void
@@ -346,7 +346,7 @@ transport_amqp(struct loop *loop, const struct conf *conf, const struct amqp_wir
 	if (line_init(&w->out, w, "publishing", publish_queue_known, err))
 		goto fail;
 	w->consumes = set->n_queues > 0;
-	if (w->consumes && line_init(&w->in, w, "consuming", consume_queue_known, err))
+	if (w->consumes && line_init(&w->in, w, "consuming", consume_adjust, err))
 		goto fail;
 	for (size_t i = 0; i < set->n_queues; i++)
 		queue_get(&w->in, set->queues[i], false);

@@ -1,10 +1,15 @@
 /* amqp_consume.c - messages in.
  *
- * Each queue has a consumer of its name.  What arrives is decoded at once: ours
- * goes to the list that consume_take() hands over, what belongs to another
- * installation is dropped, the rest is parked.  An acknowledgement counts only
- * on the channel on which its message came: after a loss the broker delivers
- * the message again, and the old number would be somebody else's. */
+ * Each queue has a consumer of its name.  It is never cancelled before the broker
+ * has said that it began: a channel of RabbitMQ that reads the cancel first dies of
+ * its own consume-ok, and the connection with it (INTERNAL_ERROR).  So what is
+ * wanted otherwise meanwhile waits for that answer.
+ *
+ * What arrives is decoded at once: ours goes to the list that consume_take() hands
+ * over, what belongs to another installation is dropped, the rest is parked.  An
+ * acknowledgement counts only on the channel on which its message came: after a loss
+ * the broker delivers the message again, and the old number would be somebody
+ * else's. */
 #include <inttypes.h>
 #include <string.h>
 #include "base/log.h"
@@ -18,36 +23,48 @@ void
 consume_begin(struct wire *w)
 {
 	w->epoch++;
+	for (size_t i = 0; i < w->in.queues.n; i++)
+		w->in.queues.at[i]->consumer = CONSUMER_NONE;
 	amqp_qos(w->in.amqp, WORK, w->prefetch);
 }
 
+/* Let the consumer of Q be what is wanted now.  The prefetch counts for those that
+ * begin after it was said, so one that began before begins again. */
 void
-consume_queue_known(struct wire *w, struct wire_queue *q)
+consume_adjust(struct wire *w, struct wire_queue *q)
 {
 	struct amqp_consumer consumer = { .queue = q->name, .tag = q->name };
+	bool wanted = q->state == QUEUE_KNOWN && !q->stopped && !w->no_more;
 
-	if (!w->closing && !w->no_more && !q->stopped)
+	if (!w->in.up || w->closing || q->consumer == CONSUMER_BEGINS)
+		return;
+	if (q->consumer == CONSUMER_BEGAN && (!wanted || q->prefetch != w->prefetch)) {
+		amqp_cancel(w->in.amqp, WORK, q->name);
+		q->consumer = CONSUMER_NONE;
+	}
+	if (q->consumer == CONSUMER_NONE && wanted) {
 		amqp_consume(w->in.amqp, WORK, &consumer);
+		q->consumer = CONSUMER_BEGINS;
+		q->prefetch = w->prefetch;
+	}
 }
 
-/* It counts for consumers that begin after it: ours begin again. */
+static void
+adjust_all(struct wire *w)
+{
+	for (size_t i = 0; i < w->in.queues.n; i++)
+		consume_adjust(w, w->in.queues.at[i]);
+}
+
 void
 consume_change_prefetch(struct wire *w, uint16_t prefetch)
 {
 	if (w->prefetch == prefetch)
 		return;
 	w->prefetch = prefetch;
-	if (!w->in.up || w->closing || w->no_more)
-		return;
-	amqp_qos(w->in.amqp, WORK, prefetch);
-	for (size_t i = 0; i < w->in.queues.n; i++) {
-		struct wire_queue *q = w->in.queues.at[i];
-
-		if (q->state != QUEUE_KNOWN || q->stopped)
-			continue;	/* it will begin when it is */
-		amqp_cancel(w->in.amqp, WORK, q->name);
-		consume_queue_known(w, q);
-	}
+	if (w->in.up && !w->closing)
+		amqp_qos(w->in.amqp, WORK, prefetch);
+	adjust_all(w);
 }
 
 static bool
@@ -77,10 +94,8 @@ consume_add_queue(struct wire *w, const struct amqp_source *source, struct err *
 		q->key = xstrdup(source->routing_key);
 	}
 	q->stopped = false;
-	if (q->state == QUEUE_KNOWN)
-		consume_queue_known(w, q);
-	else
-		queue_declare_next(&w->in);
+	consume_adjust(w, q);
+	queue_declare_next(&w->in);
 	return 0;
 }
 
@@ -93,8 +108,7 @@ consume_stop_queue(struct wire *w, const char *name)
 	if (!q || q->stopped)
 		return;
 	q->stopped = true;
-	if (q->state == QUEUE_KNOWN && w->in.up)
-		amqp_cancel(w->in.amqp, WORK, q->name);
+	consume_adjust(w, q);
 }
 
 static struct wire_queue *
@@ -111,12 +125,25 @@ queue_of(struct wire *w, amqp_bytes_t consumer)
 }
 
 void
+consume_began(struct wire *w, amqp_bytes_t consumer)
+{
+	struct wire_queue *q = queue_of(w, consumer);
+
+	w->in.failures = 0;	/* we may: it was not refused */
+	if (!q || q->consumer != CONSUMER_BEGINS)
+		return;
+	q->consumer = CONSUMER_BEGAN;
+	consume_adjust(w, q);
+}
+
+void
 consume_cancelled(struct wire *w, amqp_bytes_t consumer)
 {
 	struct wire_queue *q = queue_of(w, consumer);
 
 	if (!q)
 		return;
+	q->consumer = CONSUMER_NONE;
 	log_warn("the broker gives us no more of a queue, it is declared again", "queue", q->name);
 	queue_forget(&w->in, q);
 }
@@ -401,9 +428,7 @@ consume_no_more(struct transport *transport)
 	struct wire *w = (struct wire *)transport;
 
 	w->no_more = true;
-	for (size_t i = 0; w->in.up && i < w->in.queues.n; i++)
-		if (w->in.queues.at[i]->state == QUEUE_KNOWN)
-			amqp_cancel(w->in.amqp, WORK, w->in.queues.at[i]->name);
+	adjust_all(w);
 	while (!fifo_is_empty(&w->arrived)) {
 		struct message *m = fifo_first(&w->arrived);
 

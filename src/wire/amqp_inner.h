@@ -84,6 +84,9 @@ struct wire_queue {
 	bool stopped;			/* is consumed from no more */
 	bool alien;			/* no queue of ours: it is never declared */
 	bool refused, held;		/* until the next try */
+	/* Of those that are consumed from: its consumer, and the prefetch that counts for it. */
+	enum { CONSUMER_NONE, CONSUMER_BEGINS, CONSUMER_BEGAN } consumer;
+	uint16_t prefetch;
 	FIFO(struct parcel *) waiting;
 };
 
@@ -188,10 +191,11 @@ bool posted_is_named(const struct parcel *, const char *error);	/* its exchange 
 int consume_read_envelope(const struct amqp_delivery *, struct arena *,
     struct celery_envelope *, struct refusal *);
 void consume_begin(struct wire *);
-void consume_queue_known(struct wire *, struct wire_queue *);
+void consume_adjust(struct wire *, struct wire_queue *);
 void consume_change_prefetch(struct wire *, uint16_t prefetch);
 int consume_add_queue(struct wire *, const struct amqp_source *, struct err *);
 void consume_stop_queue(struct wire *, const char *name);
+void consume_began(struct wire *, amqp_bytes_t consumer);
 void consume_cancelled(struct wire *, amqp_bytes_t consumer);
 void consume_delivered(struct wire *, const struct amqp_delivery *);
 void consume_lost(struct wire *);	/* deliveries of before are the broker's again */

@@ -35,7 +35,11 @@ class Probe:
             self.events.append((time.monotonic(), json.loads(line)))
 
     def __call__(self, *command):
-        self.process.stdin.write(json.dumps(command) + "\n")
+        self.say_all(command)
+
+    def say_all(self, *commands):
+        """Several calls in one turn of its loop."""
+        self.process.stdin.write("".join(json.dumps(c) + "\n" for c in commands))
         self.process.stdin.flush()
 
     def next(self, event_name, timeout=10, /, **fields):

@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -239,6 +240,27 @@ def test_a_consumer_hears_that_its_queue_is_gone(broker, probe):
 
 
 # Channels
+
+
+def test_answers_may_overtake_each_other(broker, probe):
+    """The consumer's comes from the process of its queue, the others from the
+    channel's own: all that is said in one write is answered, in any order."""
+    probe.connect(broker.url)
+    probe.declare("overtaken")
+    rounds = 50
+    for n in range(rounds):
+        probe.say_all(["consume", 1, "overtaken", f"c{n}"], *[["qos", 1, n + 1]] * 5)
+        probe.answered("BASIC_CONSUME", name=f"c{n}")
+        probe.say_all(["cancel", 1, f"c{n}"], *[["qos", 1, n + 2]] * 5)
+    wait_for(lambda: len(probe.seen("answered")) == 1 + 12 * rounds or probe.seen("closed"), 10)
+    assert probe.seen("closed") == []
+    kinds = [event["asked"] for event in probe.seen("answered")]
+    assert Counter(kinds) == {
+        "AMQP_QUEUE_DECLARE_METHOD": 1, "AMQP_BASIC_QOS_METHOD": 10 * rounds,
+        "AMQP_BASIC_CONSUME_METHOD": rounds, "AMQP_BASIC_CANCEL_METHOD": rounds}
+    in_order = (["AMQP_BASIC_CONSUME_METHOD"] + ["AMQP_BASIC_QOS_METHOD"] * 5 +
+                ["AMQP_BASIC_CANCEL_METHOD"] + ["AMQP_BASIC_QOS_METHOD"] * 5) * rounds
+    assert kinds[1:] != in_order, "none overtook another"
 
 
 def test_after_a_channel_error_another_channel_works_and_this_one_opens_again(broker, probe):
