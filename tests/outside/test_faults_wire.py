@@ -7,7 +7,9 @@ often something was computed, claimed, published, connected.
 
 import random
 import re
+import time
 
+import celery
 import pytest
 
 from certificates import certificates  # noqa: F401
@@ -638,6 +640,31 @@ def test_F_C03_any_answer_lost(rows, postgres, record_property):
 
 
 # --- the broker goes and comes ---
+
+
+def test_the_prefetch_changes_faster_than_the_broker_answers(rows, amqp, broker):
+    """A channel of RabbitMQ dies of a cancel that it reads before its own
+    consume-ok, so the second change waits until the first consumer has begun."""
+    rows.load()
+    worker = rows.worker("-c", 16, env=amqp.env)
+
+    def prefetches():
+        lines = broker.sandbox.rabbitmqctl("list_consumers", "-p", broker.vhost, "--no-table-headers",
+                                           "-q", "queue_name", "prefetch_count").splitlines()
+        return [int(line.split()[1]) for line in lines if line.split()[0] == "tocsin"]
+    assert prefetches() == [32]
+    amqp.to_server.stall()
+    heard = amqp.seen["basic.deliver"]
+    with celery.Celery(broker=broker.url, set_as_current=False) as app:
+        for _ in range(10):
+            app.control.broadcast("pool_grow", arguments={"n": 1})
+    wait_for(lambda: amqp.seen["basic.deliver"] >= heard + 10, 10)
+    time.sleep(0.3)		# until it has done as it was told
+    amqp.to_server.stall(False)
+    wait_for(lambda: prefetches() == [52], 10, prefetches)
+    rows.tocsin("cycle", env=WIRE)
+    rows.is_right()
+    assert "cannot be used" not in worker.stderr
 
 
 def test_F_B13_consumer_timeout(rows, broker):
