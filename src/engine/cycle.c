@@ -119,6 +119,31 @@ too_much_trouble(struct life *life)
 	return true;
 }
 
+/* All that is computed here is known at once, and need not be asked for in pieces
+ * while something waits for it. */
+static bool
+version_read(void *arg, const PGresult *row)
+{
+	versions_read(((struct life *)arg)->worker->versions, row);
+	return true;
+}
+
+static void
+versions_were_read(void *arg, const struct pg_answer *answer)
+{
+	struct life *life = arg;
+
+	if (!answer->err)	/* else they are asked for when they are needed */
+		worker_note_success(life->worker);
+}
+
+static void
+read_versions(struct life *life)
+{
+	claim_say_open_versions(life->worker->books, life->run->id, version_read, life);
+	pg_ask(life->worker->books, versions_were_read, life);
+}
+
 /* The whole life of a local cycle. */
 static bool
 cycle_turn(void *arg)
@@ -242,6 +267,7 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	timer_start(life.look, SECOND);
 	/* Of a cycle that is resumed all jobs may have been running. */
 	if (!life.closed) {
+		read_versions(&life);
 		publish_jobs(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
 		sweep_begin(life.worker);
 	}

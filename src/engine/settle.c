@@ -5,9 +5,9 @@
  * and comes back with what may be ready now; inputs that are not at hand are read.
  * What can never be evaluated is skipped, what can is decided at once, and both are
  * the next round's outcomes: to evaluate costs less than to tell somebody to do it.
- * What is too much for one transaction is fired.  Standing values are written with
- * the last round.  Then the end queues what is fired, moves the events, makes their
- * signals, counts the run down and commits.  Only then are the fired jobs and the
+ * What is too much for one transaction is fired.  Standing values are written behind
+ * the round after which no more of their kind can come.  Then the end queues what is
+ * fired, moves the events, makes their signals, counts the run down and commits.  Only then are the fired jobs and the
  * deliveries published, and only when those are confirmed are the batch's
  * messages acknowledged.
  *
@@ -65,13 +65,14 @@ forget_transaction(struct settling *s)
 	for (size_t i = 0; i < s->moved.n; i++)
 		moved_done(&s->moved.at[i]);
 	for (int kind = VARIABLE; kind <= EVENT; kind++)
-		s->done.of[kind].n = 0;
+		s->done[kind].n = 0;
 	s->failed.n = s->derived.n = s->round.n = s->fired.n = s->moved.n = 0;
 	s->counts.n = s->runs.n = s->asked.n = 0;
 	for (size_t i = 0; i < s->known.n; i++)
 		fact_done(&s->known.at[i]);
 	s->known.n = s->known_sorted = 0;
 	settled_done(&s->settled);
+	s->standing = VARIABLE;
 	s->stage = IDLE;
 }
 
@@ -91,7 +92,7 @@ settling_free(struct settling *s)
 	facts_free(s->facts);
 	vec_done(&s->fired);
 	for (int kind = VARIABLE; kind <= EVENT; kind++)
-		vec_done(&s->done.of[kind]);
+		vec_done(&s->done[kind]);
 	vec_done(&s->failed);
 	vec_done(&s->moved);
 	vec_done(&s->counts);
@@ -124,8 +125,11 @@ void
 settle_fail(struct worker *w, const struct pg_answer *answer)
 {
 	struct settling *s = w->settling;
-	bool again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
+	bool again;
 
+	if (s->stage == ROLLING_BACK)
+		return;		/* of what was said behind that which failed */
+	again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
 	for (size_t i = 0; i < s->batch.n; i++)
 		s->batch.at[i]->in_doubt |= s->stage == ENDING;
 	if (!again && !is_outcomes_fault(answer->sqlstate))
@@ -193,45 +197,73 @@ stored(void *arg, const struct pg_answer *answer)
 	}
 }
 
-/* Nothing waits for an event: after a round of events nothing is left to store. */
-static bool
-is_last(const struct settling *s)
+static void
+noted(void *arg, const struct pg_answer *answer)
 {
-	for (size_t i = 0; i < s->round.n; i++)
-		if (s->round.at[i].kind != EVENT)
-			return false;
-	return true;
+	if (answer->err)
+		settle_fail(arg, answer);
 }
 
-/* Those of earlier rounds with them. */
+/* With those that the round will have done. */
 static struct job_keys
-events_so_far(const struct settling *s)
+done_so_far(const struct settling *s, enum kind kind)
 {
-	const struct job_keys *done = &s->done.of[EVENT];
+	const struct job_keys *done = &s->done[kind];
 	struct job_keys keys = { 0 };
 
 	for (size_t i = 0; i < done->n; i++)
 		vec_push(&keys, done->at[i]);
 	for (size_t i = 0; i < s->round.n; i++)
-		vec_push(&keys, s->round.at[i].key);
+		if (s->round.at[i].kind == kind)
+			vec_push(&keys, s->round.at[i].key);
 	return keys;
 }
 
+/* Of all kinds up to LAST that are not said yet. */
+static void
+say_standings(struct worker *w, enum kind last)
+{
+	struct settling *s = w->settling;
+
+	for (; s->standing <= (int)last; s->standing++) {
+		struct job_keys keys = done_so_far(s, (enum kind)s->standing);
+
+		if (keys.n || s->standing == EVENT)
+			settle_say_standings(w->books, (enum kind)s->standing, keys.at, keys.n);
+		vec_done(&keys);
+	}
+}
+
+/* Later rounds have only what uses something of this one: no more of this kind. */
+static enum kind
+lowest_kind(const struct settling *s)
+{
+	enum kind lowest = EVENT;
+
+	for (size_t i = 0; i < s->round.n; i++)
+		if (s->round.at[i].kind < lowest)
+			lowest = s->round.at[i].kind;
+	return lowest;
+}
+
+/* While the server writes the standing values we decide what the round has made
+ * ready.  Events move by theirs, so these come with the answer. */
 static void
 store_round(struct worker *w)
 {
 	struct settling *s = w->settling;
+	enum kind lowest = lowest_kind(s);
 
 	s->stage = STORING;
 	settle_say_outcomes(w->books, s->round.at, s->round.n, s->first, w->name);
-	if ((s->with_standings = is_last(s))) {
-		struct keys_by_kind keys = s->done;	/* lent */
-
-		keys.of[EVENT] = events_so_far(s);
-		settle_say_standings(w->books, &keys);
-		vec_done(&keys.of[EVENT]);
-	}
+	if ((s->with_standings = lowest == EVENT))
+		say_standings(w, EVENT);
 	pg_ask(w->books, stored, w);
+	if (!s->with_standings) {
+		settle_say_guard(w->books);
+		say_standings(w, lowest);
+		pg_ask(w->books, noted, w);
+	}
 }
 
 static void
@@ -392,13 +424,13 @@ stand(struct worker *w)
 {
 	struct settling *s = w->settling;
 
-	if (!s->done.of[VARIABLE].n && !s->done.of[EVIDENCE].n && !s->done.of[EVENT].n) {
+	if (!s->done[VARIABLE].n && !s->done[EVIDENCE].n && !s->done[EVENT].n) {
 		s->stage = STOOD;
 		return;
 	}
 	s->stage = STANDING;
 	settle_say_guard(w->books);
-	settle_say_standings(w->books, &s->done);
+	say_standings(w, EVENT);
 	pg_ask(w->books, stood, w);
 }
 

@@ -37,7 +37,7 @@ count_ours(struct settling *s, struct stored *stored)
 	if (stored->state == JOB_FAILED)
 		vec_push(&s->failed, o->key);
 	if (stored->state == JOB_DONE) {
-		vec_push(&s->done.of[o->kind], o->key);
+		vec_push(&s->done[o->kind], o->key);
 		settle_know(s, o, stored);
 	}
 }

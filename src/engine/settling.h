@@ -11,7 +11,7 @@ enum stage {
 	IDLE,
 	STORING,		/* a round of outcomes is under way */
 	STORED,			/* its answer is there */
-	STANDING,		/* all is stored: standing values and events' states */
+	STANDING,		/* all is stored: the other standing values, and events' states */
 	STOOD,			/* those are there */
 	MOVED,			/* the events have moved; what is told of it? */
 	FETCHING,		/* definitions and facts that the stage before needs */
@@ -35,14 +35,15 @@ struct settling {
 	VEC(struct run_instant) runs;
 	VEC(struct fact) known;		/* done in this transaction, or found to be done */
 	size_t known_sorted;		/* how many of them are in the order of their keys */
-	bool with_standings;		/* they are said with the round */
+	int standing;			/* the first kind whose standing values are not said */
+	bool with_standings;		/* those of events are said with the round */
 	int may_read;			/* how often facts may still be read in this stage */
 	bool reads;			/* they are, now */
 	VEC(int64_t) asked;		/* versions that are asked for, now */
 	enum stage then;		/* after FETCHING */
 	struct settled settled;		/* the present answer */
 	VEC(struct fired) fired;
-	struct keys_by_kind done;	/* by us: the fence let them through */
+	struct job_keys done[EVENT + 1];	/* by us, by kind: the fence let them through */
 	VEC(struct job_key) failed;	/* likewise */
 	VEC(struct moved) moved;
 	struct end_said said;

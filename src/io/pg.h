@@ -86,5 +86,9 @@ void pg_break(struct pg *, const struct err *);
 PGconn *pg_connect(const struct pg_settings *, struct err *);
 PGresult *pg_exec(PGconn *, const char *sql, int n, const char *const *params,
     struct err *);
+/* The same in two steps, and the caller may do something else while the server works:
+ * nothing else on this connection. */
+void pg_exec_begin(PGconn *, const char *sql, int n, const char *const *params);
+PGresult *pg_exec_end(PGconn *, struct err *);
 
 #endif

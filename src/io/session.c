@@ -372,20 +372,26 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	return conn;
 }
 
+void
+pg_exec_begin(PGconn *conn, const char *sql, int n, const char *const *params)
+{
+	/* If it cannot be sent there is no result, and the connection says why. */
+	if (n)
+		PQsendQueryParams(conn, sql, n, NULL, params, NULL, NULL, 0);
+	else
+		PQsendQuery(conn, sql);
+}
+
 PGresult *
-pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
+pg_exec_end(PGconn *conn, struct err *err)
 {
 	const span *limit = PQinstanceData(conn, forget_limit);
-	bool late = false;
-	PGresult *r = NULL;
-	ExecStatusType status;
+	bool late;
+	PGresult *r = last_result(conn, limit, &late);
+	ExecStatusType status = PQresultStatus(r);
 	const char *primary, *state;
 	char *text;
 
-	if (n ? PQsendQueryParams(conn, sql, n, NULL, params, NULL, NULL, 0)
-	    : PQsendQuery(conn, sql))
-		r = last_result(conn, limit, &late);
-	status = PQresultStatus(r);
 	if (late) {
 		char buf[INSTANT_TEXT];
 
@@ -408,4 +414,11 @@ pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct 
 	free(text);
 	PQclear(r);
 	return NULL;
+}
+
+PGresult *
+pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
+{
+	pg_exec_begin(conn, sql, n, params);
+	return pg_exec_end(conn, err);
 }

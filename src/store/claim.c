@@ -242,6 +242,9 @@ claim_say_hand_back(struct pg *pg, const struct held *held, size_t n)
 	    " from c where j.run_id = c.run_id and j.id = c.id", held, n, 0);
 }
 
+#define VERSIONS "select id, kind, body::text, case when kind = 'event' then hash end" \
+	" from tocsin.version where "
+
 void
 claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
 {
@@ -251,10 +254,20 @@ claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
 	for (size_t i = 0; i < n; i++)
 		array_int(&array, ids[i]);
 	params[0] = array_literal(&array);
-	pg_say_prepared(pg, "select id, kind, body::text,"
-	    " case when kind = 'event' then hash end from tocsin.version"
-	    " where id = any ($1::bigint[])", 1, params);
+	pg_say_prepared(pg, VERSIONS "id = any ($1::bigint[])", 1, params);
 	array_done(&array);
+}
+
+void
+claim_say_open_versions(struct pg *pg, int64_t run, bool (*row)(void *, const PGresult *),
+    void *arg)
+{
+	char id[24];
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	pg_say_rows(pg, VERSIONS "id in (select version from tocsin.job where run_id = $1"
+	    " and state in ('waiting', 'queued', 'running'))", 1, NULL,
+	    (const char *[]){ id }, row, arg);
 }
 
 void

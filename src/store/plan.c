@@ -228,29 +228,51 @@ add_node(const struct plan *p, struct array *a, int node, enum kind kind)
 	array_text(&a[6], row_text(r, node, SCHEDULE));
 }
 
-static int
-write_kind(const struct plan *p, enum kind kind, const char *sql, struct err *err)
+static void
+begin_write(const struct plan *p, enum kind kind, struct array *a)
 {
-	struct array a[COLUMNS] = { 0 };
+	static const char *const sql[] = { write_variables, write_evidences, write_events };
 	const char *params[3 + COLUMNS];
 	char first[24];
-	PGresult *r;
 
-	if (!p->met[kind].n)
-		return 0;
-	for (size_t i = 0; i < p->met[kind].n; i++)
-		add_node(p, a, p->met[kind].at[i], kind);
 	snprintf(first, sizeof first, "%zu", before(p, kind));
 	params[0] = p->run;
 	params[1] = first;
 	params[2] = p->queue;
 	for (int i = 0; i < COLUMNS; i++)
 		params[3 + i] = array_literal(&a[i]);
-	r = pg_exec(p->conn, sql, 3 + COLUMNS, params, err);
+	pg_exec_begin(p->conn, sql[kind], 3 + COLUMNS, params);
+}
+
+static int
+end_write(const struct plan *p, struct err *err)
+{
+	PGresult *r = pg_exec_end(p->conn, err);
+
 	PQclear(r);
-	for (int i = 0; i < COLUMNS; i++)
-		array_done(&a[i]);
 	return r ? 0 : -1;
+}
+
+/* The nodes of a kind are put into words while those of the kind before are written. */
+static int
+write_nodes(const struct plan *p, struct err *err)
+{
+	bool under_way = false;
+	int rc = 0;
+
+	for (int kind = VARIABLE; kind <= EVENT && !rc; kind++) {
+		struct array a[COLUMNS] = { 0 };
+
+		for (size_t i = 0; i < p->met[kind].n; i++)
+			add_node(p, a, p->met[kind].at[i], (enum kind)kind);
+		if (under_way)
+			rc = end_write(p, err);
+		if ((under_way = !rc && p->met[kind].n))
+			begin_write(p, (enum kind)kind, a);
+		for (int i = 0; i < COLUMNS; i++)
+			array_done(&a[i]);
+	}
+	return under_way ? end_write(p, err) : rc;
 }
 
 static int
@@ -277,9 +299,7 @@ plan_write(PGconn *conn, int64_t run, const char *agent, const char *events,
 	if (!(p.rows = pg_exec(conn, read_nodes, 3, params, err)))
 		return -1;
 	build(&p);
-	if (!write_kind(&p, VARIABLE, write_variables, err) &&
-	    !write_kind(&p, EVIDENCE, write_evidences, err) &&
-	    !write_kind(&p, EVENT, write_events, err))
+	if (!write_nodes(&p, err))
 		rc = write_count(&p, err);
 	for (int i = 0; i <= EVENT; i++)
 		vec_done(&p.met[i]);

@@ -125,12 +125,12 @@ static const char store_outcomes[] =
     " from s cross join lateral unnest(s.downstream) t (id) group by 1, 2"
     "), c as materialized ("
     " select d.run_id, d.id, j.kind, j.name, j.version, j.unsettled - d.n as unsettled,"
-    "  j.succeeded or d.ok as succeeded, j.upstream"
-    " from d cross join lateral (select * from tocsin.job"
+    "  j.succeeded or d.ok as succeeded, j.upstream, j.row"
+    " from d cross join lateral (select *, ctid as row from tocsin.job"
     "  where run_id = d.run_id and id = d.id and state = 'waiting' offset 0) j"
     "), w as ("
     " update tocsin.job j set unsettled = c.unsettled, succeeded = c.succeeded"
-    " from c where j.run_id = c.run_id and j.id = c.id and c.unsettled > 0"
+    " from c where j.ctid = c.row and c.unsettled > 0"
     ") select run_id, id, null as kind, name, version, null, null, upstream,"
     "  state, truth, case when state = 'done' and not (" LARGE ") then told end, " LARGE
     "  from (select *, " TOLD " as told from s) s"
@@ -380,18 +380,12 @@ read_standing_rows(const PGresult *r, struct settled *s)
 }
 
 void
-settle_say_standings(struct pg *pg, const struct keys_by_kind *keys)
+settle_say_standings(struct pg *pg, enum kind kind, const struct job_key *keys, size_t n)
 {
 	static const char *const statements[] = { write_variables, write_evidences,
 		read_standings };
 
-	for (int kind = VARIABLE; kind <= EVENT; kind++) {
-		const struct job_keys *k = &keys->of[kind];
-
-		if (k->n || kind == EVENT)
-			settle_say_keys(pg, (const char *const []){ statements[kind], NULL },
-			    k->at, k->n);
-	}
+	settle_say_keys(pg, (const char *const []){ statements[kind], NULL }, keys, n);
 }
 
 void

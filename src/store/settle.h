@@ -151,16 +151,13 @@ void settle_read_outcomes(const struct pg_answer *, bool first, struct settled *
 void settle_say_facts(struct pg *, const struct wanted_fact *, size_t n);
 void settle_read_facts(const PGresult *, struct settled *);
 
-/* Of these jobs, by their kind, those that this transaction has settled as done.  Its
- * answer is the last of its group. */
 struct job_keys {
 	struct job_key *at;
 	size_t n, room;
 };
-struct keys_by_kind {
-	struct job_keys of[EVENT + 1];
-};
-void settle_say_standings(struct pg *, const struct keys_by_kind *);
+/* Of these jobs of a kind, those that this transaction has settled as done: one
+ * statement.  That of events has an answer, if it is the last of its group. */
+void settle_say_standings(struct pg *, enum kind, const struct job_key *, size_t n);
 void settle_read_standings(const struct pg_answer *, struct settled *);
 
 struct moved {				/* an event, after its evaluation */
