@@ -65,12 +65,12 @@ static const char write_variables[] =
     " x.value, x.computed_at, x.as_of,"
     " coalesce((select as_of from tocsin.run where id = $1) - x.as_of > v.max_age, false)"
     " from " NODES " join tocsin.version v on v.id = k.version"
-    " left join tocsin.variable x on x.id = k.object order by n";
+    " left join tocsin.variable x on x.id = k.object";
 
 static const char write_evidences[] =
     INSERT " value, truth, computed_at) " NODE("evidence") " $3, " STATE
     " x.value, x.bool_value, x.evaluated_at"
-    " from " NODES " left join tocsin.evidence x on x.id = k.object order by n";
+    " from " NODES " left join tocsin.evidence x on x.id = k.object";
 
 static const char write_events[] =
     "with reaction as materialized ("
@@ -80,12 +80,7 @@ static const char write_events[] =
     " where r.active group by n.name"
     ") " INSERT " event, schedule, reactions) " NODE("event") " $3, " STATE
     " k.object, k.schedule, coalesce(x.versions, '{}')"
-    " from " NODES " left join reaction x on x.event = k.name order by n";
-
-static const char count_jobs[] =
-    "update tocsin.run set jobs = $2, unsettled = $2,"
-    " state = case when $2 = 0 then 'DONE' else state end,"
-    " finished_at = case when $2 = 0 then now() end where id = $1";
+    " from " NODES " left join reaction x on x.event = k.name";
 
 /* The rows that were read are the nodes, by their numbers. */
 struct plan {
@@ -275,32 +270,20 @@ write_nodes(const struct plan *p, struct err *err)
 	return under_way ? end_write(p, err) : rc;
 }
 
-static int
-write_count(const struct plan *p, struct err *err)
-{
-	char n[24];
-	PGresult *r;
-
-	snprintf(n, sizeof n, "%zu", before(p, EVENT) + p->met[EVENT].n);
-	r = pg_exec(p->conn, count_jobs, 2, (const char *[]){ p->run, n }, err);
-	PQclear(r);
-	return r ? 0 : -1;
-}
-
 int
 plan_write(PGconn *conn, int64_t run, const char *agent, const char *events,
-    const char *queue, struct err *err)
+    const char *queue, size_t *jobs, struct err *err)
 {
 	struct plan p = { .conn = conn, .queue = queue };
 	const char *params[] = { p.run, agent, events };
-	int rc = -1;
+	int rc;
 
 	snprintf(p.run, sizeof p.run, "%" PRId64, run);
 	if (!(p.rows = pg_exec(conn, read_nodes, 3, params, err)))
 		return -1;
 	build(&p);
-	if (!write_nodes(&p, err))
-		rc = write_count(&p, err);
+	rc = write_nodes(&p, err);
+	*jobs = before(&p, EVENT) + p.met[EVENT].n;
 	for (int i = 0; i <= EVENT; i++)
 		vec_done(&p.met[i]);
 	graph_free(p.graph);

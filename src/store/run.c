@@ -83,16 +83,6 @@ run_find_origin(PGconn *conn, const char *origin, span lease, struct run_row *ru
 	    " from tocsin.run r where r.origin = $1", origin, lease, run, err);
 }
 
-int
-run_find(PGconn *conn, int64_t id, span lease, struct run_row *run, struct err *err)
-{
-	char text[24];
-
-	snprintf(text, sizeof text, "%" PRId64, id);
-	return find(conn, "select " RUN_COLUMNS ", " RUN_STALLED("$2")
-	    " from tocsin.run r where r.id = $1", text, lease, run, err);
-}
-
 /* Every name given must be an active event of the agent. */
 static int
 check_events(PGconn *conn, const struct plan_request *q, const char *names, struct err *err)
@@ -141,11 +131,31 @@ check_time(PGconn *conn, const char *at, struct err *err)
 }
 
 static int
+count_jobs(PGconn *conn, int64_t run, size_t n, struct run_row *made, struct err *err)
+{
+	char id[24], jobs[24];
+	PGresult *r;
+
+	snprintf(id, sizeof id, "%" PRId64, run);
+	snprintf(jobs, sizeof jobs, "%zu", n);
+	r = pg_exec(conn, "update tocsin.run r set jobs = $2, unsettled = $2,"
+	    " state = case when $2 = 0 then 'DONE' else state end,"
+	    " finished_at = case when $2 = 0 then now() end where r.id = $1"
+	    " returning " RUN_COLUMNS, 2, (const char *[]){ id, jobs }, err);
+	if (!r)
+		return -1;
+	read_run(r, 0, made);
+	PQclear(r);
+	return 0;
+}
+
+static int
 plan_in_transaction(PGconn *conn, const struct plan_request *q, const char *at,
     const char *names, struct run_row *made, bool *busy, struct err *err)
 {
 	const char *run_params[] = { q->agent, at, q->origin };
 	int64_t id = 0;
+	size_t jobs;
 	PGresult *r;
 
 	if ((at && !q->force && check_time(conn, at, err)) ||
@@ -159,10 +169,11 @@ plan_in_transaction(PGconn *conn, const struct plan_request *q, const char *at,
 	if (*busy)
 		return 0;
 	failpoint("plan.after_run");
-	if (plan_write(conn, id, q->agent, names, q->queue, err))
+	if (plan_write(conn, id, q->agent, names, q->queue, &jobs, err) ||
+	    count_jobs(conn, id, jobs, made, err))
 		return -1;
 	failpoint("plan.before_commit");
-	return run_find(conn, id, 0, made, err) < 0 ? -1 : 0;
+	return 0;
 }
 
 int

@@ -43,8 +43,6 @@ int run_find_open(PGconn *, const char *agent, span lease, struct run_row *open,
     struct err *);
 /* The run that was made for ORIGIN; the same. */
 int run_find_origin(PGconn *, const char *origin, span lease, struct run_row *, struct err *);
-/* Run ID; 1, 0 or -1. */
-int run_find(PGconn *, int64_t id, span lease, struct run_row *, struct err *);
 
 /* The queued jobs of a run, in their order: a fresh plan's first, or what a run
  * that stands still has to send again. */
