@@ -8,45 +8,33 @@
 #include "engine/settling.h"
 #include "io/pg.h"
 
-struct ids {
-	int64_t *at;
-	size_t n, room;
-};
-
-struct missing {
-	struct versions *versions;
-	struct ids ids;
-};
-
 static void
 need(void *arg, int64_t id)
 {
-	struct missing *missing = arg;
-	struct version *v = versions_hold(missing->versions, id);
+	struct worker *w = arg;
+	struct version *v = versions_hold(w->versions, id);
 
 	if (!v)
-		vec_push(&missing->ids, id);
-	versions_release(missing->versions, v);
+		vec_push(&w->settling->asked, id);
+	versions_release(w->versions, v);
 }
 
-/* Definitions that are not at hand: of what may be decided at once, of events that
- * may be decided early or without an input, of those that have just been, and of
- * what a signal tells. */
-static struct ids
-find_missing(struct worker *w)
+/* Definitions that are not at hand are to be asked for: of what may be decided at once,
+ * of events that may be decided early or without an input, of those that have just been,
+ * and of what a signal tells. */
+static void
+need_versions(struct worker *w)
 {
 	struct settling *s = w->settling;
 	const struct settled *answer = &s->settled;
-	struct missing missing = { w->versions, { 0 } };
 
 	for (size_t i = 0; i < answer->candidates.n; i++)
 		if (i < s->at_once || decide_needs_definition(&answer->candidates.at[i]))
-			need(&missing, answer->candidates.at[i].version);
+			need(w, answer->candidates.at[i].version);
 	for (size_t i = 0; i < answer->standings.n; i++)
-		need(&missing, answer->standings.at[i].version);
+		need(w, answer->standings.at[i].version);
 	if (s->stage == MOVED)
-		settle_each_reason_version(s, need, &missing);
-	return missing.ids;
+		settle_each_reason_version(s, need, w);
 }
 
 static void
@@ -54,7 +42,6 @@ fetched(void *arg, const struct pg_answer *answer)
 {
 	struct worker *w = arg;
 	struct settling *s = w->settling;
-	struct missing missing = { w->versions, { 0 } };
 
 	if (answer->err) {
 		settle_fail(w, answer);
@@ -67,10 +54,7 @@ fetched(void *arg, const struct pg_answer *answer)
 	if (s->asked.n)
 		versions_read(w->versions, answer->results[s->reads]);
 	for (size_t i = 0; i < s->asked.n; i++)
-		need(&missing, s->asked.at[i]);
-	for (size_t i = 0; i < missing.ids.n; i++)
-		versions_add_missing(w->versions, missing.ids.at[i]);
-	vec_done(&missing.ids);
+		versions_add_missing(w->versions, s->asked.at[i]);
 	s->asked.n = 0;
 	s->stage = s->then;
 }
@@ -96,23 +80,19 @@ settle_have_all(struct worker *w)
 {
 	struct settling *s = w->settling;
 	struct wanted_facts wanted = find_wanted(w);
-	struct ids missing = find_missing(w);
-	bool have;
 
-	if (!(have = !missing.n && !wanted.n)) {
-		s->then = s->stage;
-		s->stage = FETCHING;
-		if ((s->reads = wanted.n > 0)) {
-			s->may_read--;
-			settle_say_facts(w->books, wanted.at, wanted.n);
-		}
-		for (size_t i = 0; i < missing.n; i++)
-			vec_push(&s->asked, missing.at[i]);
-		if (missing.n)
-			claim_say_versions(w->books, missing.at, missing.n);
-		pg_ask(w->books, fetched, w);
+	need_versions(w);
+	if ((s->reads = wanted.n > 0)) {
+		s->may_read--;
+		settle_say_facts(w->books, wanted.at, wanted.n);
 	}
-	vec_done(&missing);
 	vec_done(&wanted);
-	return have;
+	if (s->asked.n)
+		claim_say_versions(w->books, s->asked.at, s->asked.n);
+	if (!s->reads && !s->asked.n)
+		return true;
+	s->then = s->stage;
+	s->stage = FETCHING;
+	pg_ask(w->books, fetched, w);
+	return false;
 }

@@ -34,7 +34,7 @@ struct version *versions_hold(struct versions *, int64_t id);
 void versions_release(struct versions *, struct version *);
 /* All of an answer to claim_say_versions(). */
 void versions_read(struct versions *, const PGresult *);
-/* The id is not in the books: remember that, as a broken version. */
+/* The id, if it is not known by now, is not in the books: remember that, as a broken version. */
 void versions_add_missing(struct versions *, int64_t id);
 
 #endif
