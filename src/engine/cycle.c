@@ -122,14 +122,14 @@ too_much_trouble(struct life *life)
 /* All that is computed here is known at once, and need not be asked for in pieces
  * while something waits for it. */
 static bool
-version_read(void *arg, const PGresult *row)
+definition_came(void *arg, const PGresult *row)
 {
 	versions_read(((struct life *)arg)->worker->versions, row);
 	return true;
 }
 
 static void
-versions_were_read(void *arg, const struct pg_answer *answer)
+definitions_came(void *arg, const struct pg_answer *answer)
 {
 	struct life *life = arg;
 
@@ -138,10 +138,10 @@ versions_were_read(void *arg, const struct pg_answer *answer)
 }
 
 static void
-read_versions(struct life *life)
+ask_definitions(struct life *life)
 {
-	claim_say_open_versions(life->worker->books, life->run->id, version_read, life);
-	pg_ask(life->worker->books, versions_were_read, life);
+	claim_say_open_versions(life->worker->books, life->run->id, definition_came, life);
+	pg_ask(life->worker->books, definitions_came, life);
 }
 
 /* The whole life of a local cycle. */
@@ -267,7 +267,7 @@ live(const struct conf *conf, const struct cycle_request *q, struct run_row *run
 	timer_start(life.look, SECOND);
 	/* Of a cycle that is resumed all jobs may have been running. */
 	if (!life.closed) {
-		read_versions(&life);
+		ask_definitions(&life);
 		publish_jobs(life.worker, jobs->at, jobs->n, first_messages_sent, &life);
 		sweep_begin(life.worker);
 	}

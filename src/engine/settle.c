@@ -7,9 +7,9 @@
  * the next round's outcomes: to evaluate costs less than to tell somebody to do it.
  * What is too much for one transaction is fired.  Standing values are written behind
  * the round after which no more of their kind can come.  Then the end queues what is
- * fired, moves the events, makes their signals, counts the run down and commits.  Only then are the fired jobs and the
- * deliveries published, and only when those are confirmed are the batch's
- * messages acknowledged.
+ * fired, moves the events, makes their signals, counts the run down and commits.
+ * Only then are the fired jobs and the deliveries published, and only when those are
+ * confirmed are the batch's messages acknowledged.
  *
  * Where anything has gone wrong before, with the batch or with one of its jobs,
  * nothing is decided at once: each job then stands for itself, so that nobody
@@ -130,8 +130,6 @@ settle_fail(struct worker *w, const struct pg_answer *answer)
 	if (s->stage == ROLLING_BACK)
 		return;		/* of what was said behind that which failed */
 	again = !strncmp(answer->sqlstate, "40", 2) && ++s->tries <= 5;
-	for (size_t i = 0; i < s->batch.n; i++)
-		s->batch.at[i]->in_doubt |= s->stage == ENDING;
 	if (!again && !is_outcomes_fault(answer->sqlstate))
 		worker_note_trouble(w, "settling", answer->err);
 	else if (again) {
@@ -259,7 +257,7 @@ store_round(struct worker *w)
 	if ((s->with_standings = lowest == EVENT))
 		say_standings(w, EVENT);
 	pg_ask(w->books, stored, w);
-	if (!s->with_standings) {
+	if (s->stage == STORING && !s->with_standings) {	/* else it has failed at once */
 		settle_say_guard(w->books);
 		say_standings(w, lowest);
 		pg_ask(w->books, noted, w);
@@ -380,6 +378,8 @@ ended(void *arg, const struct pg_answer *answer)
 	struct acks *acks;
 
 	if (answer->err) {
+		for (size_t i = 0; i < s->batch.n; i++)
+			s->batch.at[i]->in_doubt |= s->stage == ENDING;
 		settle_fail(w, answer);
 		return;
 	}
@@ -423,8 +423,11 @@ static void
 stand(struct worker *w)
 {
 	struct settling *s = w->settling;
+	size_t n = 0;
 
-	if (!s->done[VARIABLE].n && !s->done[EVIDENCE].n && !s->done[EVENT].n) {
+	for (int kind = s->standing; kind <= EVENT; kind++)
+		n += s->done[kind].n;
+	if (!n) {
 		s->stage = STOOD;
 		return;
 	}

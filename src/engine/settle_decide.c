@@ -42,6 +42,25 @@ count_ours(struct settling *s, struct stored *stored)
 	}
 }
 
+/* An event of the round that was decided early was still waiting when the statement
+ * looked for whom it counts down. */
+static void
+drop_settled_candidates(struct settling *s)
+{
+	struct settled *answer = &s->settled;
+	size_t n = 0;
+
+	for (size_t i = 0; i < answer->candidates.n; i++) {
+		struct candidate *c = &answer->candidates.at[i];
+
+		if (bsearch(&c->key, s->round.at, s->round.n, sizeof *s->round.at, job_key_compare))
+			candidate_done(c);
+		else
+			answer->candidates.at[n++] = *c;
+	}
+	answer->candidates.n = n;
+}
+
 void
 settle_count_round(struct worker *w)
 {
@@ -49,6 +68,7 @@ settle_count_round(struct worker *w)
 
 	for (size_t i = 0; i < s->settled.ours.n; i++)
 		count_ours(s, &s->settled.ours.at[i]);
+	drop_settled_candidates(s);
 	s->round.n = 0;
 }
 

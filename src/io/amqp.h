@@ -11,9 +11,9 @@
  * resolved on the loop, each address is tried, heartbeats go both ways, and a
  * silent broker is given up after two of them.
  *
- * Asking is answered in order, channel by channel.  A broker says no by closing
- * the channel: then `channel_closed' is the only answer to all that was asked
- * on it, and it may be opened again.  Calls on a channel that is not open are
+ * All that is asked is answered, though not always in the order of asking.  A broker
+ * says no by closing the channel: then `channel_closed' is the only answer to all
+ * that was asked on it, and it may be opened again.  Calls on a channel that is not open are
  * ignored; its end has been told.  An amqp may be freed, and any call made,
  * within an event. */
 #ifndef IO_AMQP_H
@@ -99,7 +99,7 @@ bool amqp_is_ready(const struct amqp *);
  * `closed' comes within LIMIT. */
 void amqp_close(struct amqp *, span limit);
 
-/* --- asking; each is answered, not always in the order of asking --- */
+/* --- asking; each is answered --- */
 
 struct amqp_exchange {
 	const char *name, *type;	/* "direct", "fanout", "topic", ... */

@@ -108,7 +108,7 @@ take_body(struct amqp *a, int n, const struct frame *f, struct err *err)
  * queue, most others from the channel's own.  Those of a kind keep their order,
  * or say whom they are about. */
 static bool
-was_asked(struct channel *c, amqp_method_number_t number)
+take_asked(struct channel *c, amqp_method_number_t number)
 {
 	for (size_t i = 0; i < c->asked.n; i++)
 		if (c->asked.at[i] == number) {
@@ -126,7 +126,7 @@ take_answer(struct amqp *a, int n, amqp_method_number_t number, const void *said
 	struct channel *c = &a->channels[n];
 	struct amqp_answer answer = { .channel = n, .asked = number - 1 };
 
-	if (!was_asked(c, answer.asked))
+	if (!take_asked(c, answer.asked))
 		return amqp_broken(err, "an answer to what was not asked");
 	switch (number) {
 	case AMQP_CHANNEL_OPEN_OK_METHOD:

@@ -87,8 +87,8 @@ PGconn *pg_connect(const struct pg_settings *, struct err *);
 PGresult *pg_exec(PGconn *, const char *sql, int n, const char *const *params,
     struct err *);
 /* The same in two steps, and the caller may do something else while the server works:
- * nothing else on this connection. */
-void pg_exec_begin(PGconn *, const char *sql, int n, const char *const *params);
+ * nothing else on this connection.  After a -1 with ERR there is nothing to end. */
+int pg_exec_begin(PGconn *, const char *sql, int n, const char *const *params, struct err *);
 PGresult *pg_exec_end(PGconn *, struct err *);
 
 #endif

@@ -372,14 +372,32 @@ pg_connect(const struct pg_settings *settings, struct err *err)
 	return conn;
 }
 
-void
-pg_exec_begin(PGconn *conn, const char *sql, int n, const char *const *params)
+/* R is NULL where libpq could not even send. */
+static void
+exec_failed(PGconn *conn, const PGresult *r, struct err *err)
 {
-	/* If it cannot be sent there is no result, and the connection says why. */
-	if (n)
-		PQsendQueryParams(conn, sql, n, NULL, params, NULL, NULL, 0);
-	else
-		PQsendQuery(conn, sql);
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY),
+	    *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	char *text = one_line(primary ? primary : PQerrorMessage(conn));
+
+	/* None: libpq has trouble of its own; 42501, 25006: it refuses us; 40:
+	 * others were in the way; 53, 57P: it has no room, or goes down. */
+	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
+	    !strcmp(state, "42501") || !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
+	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
+	    "PostgreSQL: %s", text);
+	free(text);
+}
+
+int
+pg_exec_begin(PGconn *conn, const char *sql, int n, const char *const *params,
+    struct err *err)
+{
+	if (n ? PQsendQueryParams(conn, sql, n, NULL, params, NULL, NULL, 0)
+	    : PQsendQuery(conn, sql))
+		return 0;
+	exec_failed(conn, NULL, err);
+	return -1;
 }
 
 PGresult *
@@ -389,29 +407,15 @@ pg_exec_end(PGconn *conn, struct err *err)
 	bool late;
 	PGresult *r = last_result(conn, limit, &late);
 	ExecStatusType status = PQresultStatus(r);
-	const char *primary, *state;
-	char *text;
+	char buf[INSTANT_TEXT];
 
-	if (late) {
-		char buf[INSTANT_TEXT];
-
-		PQclear(r);
+	if (!late && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK))
+		return r;
+	if (late)
 		err_class(err, ERR_TEMPFAIL, "PostgreSQL has not answered for %s",
 		    clock_format_span(*limit, buf));
-		return NULL;
-	}
-	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
-		return r;
-	primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-	text = one_line(primary ? primary : PQerrorMessage(conn));
-	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	/* None: libpq has trouble of its own; 42501, 25006: it refuses us; 40:
-	 * others were in the way; 53, 57P: it has no room, or goes down. */
-	err_class(err, PQstatus(conn) == CONNECTION_BAD || !state ||
-	    !strcmp(state, "42501") || !strcmp(state, "25006") || !strncmp(state, "40", 2) ||
-	    !strncmp(state, "53", 2) || !strncmp(state, "57P", 3) ? ERR_TEMPFAIL : ERR_GIVEN,
-	    "PostgreSQL: %s", text);
-	free(text);
+	else
+		exec_failed(conn, r, err);
 	PQclear(r);
 	return NULL;
 }
@@ -419,6 +423,5 @@ pg_exec_end(PGconn *conn, struct err *err)
 PGresult *
 pg_exec(PGconn *conn, const char *sql, int n, const char *const *params, struct err *err)
 {
-	pg_exec_begin(conn, sql, n, params);
-	return pg_exec_end(conn, err);
+	return pg_exec_begin(conn, sql, n, params, err) ? NULL : pg_exec_end(conn, err);
 }

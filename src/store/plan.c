@@ -223,8 +223,8 @@ add_node(const struct plan *p, struct array *a, int node, enum kind kind)
 	array_text(&a[6], row_text(r, node, SCHEDULE));
 }
 
-static void
-begin_write(const struct plan *p, enum kind kind, struct array *a)
+static int
+begin_write(const struct plan *p, enum kind kind, struct array *a, struct err *err)
 {
 	static const char *const sql[] = { write_variables, write_evidences, write_events };
 	const char *params[3 + COLUMNS];
@@ -236,7 +236,7 @@ begin_write(const struct plan *p, enum kind kind, struct array *a)
 	params[2] = p->queue;
 	for (int i = 0; i < COLUMNS; i++)
 		params[3 + i] = array_literal(&a[i]);
-	pg_exec_begin(p->conn, sql[kind], 3 + COLUMNS, params);
+	return pg_exec_begin(p->conn, sql[kind], 3 + COLUMNS, params, err);
 }
 
 static int
@@ -262,8 +262,9 @@ write_nodes(const struct plan *p, struct err *err)
 			add_node(p, a, p->met[kind].at[i], (enum kind)kind);
 		if (under_way)
 			rc = end_write(p, err);
-		if ((under_way = !rc && p->met[kind].n))
-			begin_write(p, (enum kind)kind, a);
+		if (!rc && p->met[kind].n)
+			rc = begin_write(p, (enum kind)kind, a, err);
+		under_way = !rc && p->met[kind].n;
 		for (int i = 0; i < COLUMNS; i++)
 			array_done(&a[i]);
 	}

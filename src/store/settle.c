@@ -1,13 +1,15 @@
 /* settle.c - the statements of a round: what jobs have come to, written down.
  *
- * Each job is found by its whole key, and the statements say so in a way that
- * leaves no other plan: whatever is known of the table, which has been empty
- * until the first cycle, a job must not cost what its run is large.
+ * Each job is found by its whole key, or by the place that a statement has just seen
+ * it at, and the statements say so in a way that leaves no other plan: whatever is
+ * known of the table, which has been empty until the first cycle, a job must not cost
+ * what its run is large.
  *
- * Locks are taken in one order: the runs, then their jobs, then the standing rows
- * by kind and id; settlings of one run so come one after the other.  Claims,
- * renewals and the sweep lock jobs alone, in the order of their keys, and never
- * wait for more than those; loading locks standing rows alone.  A fenced outcome is
+ * Locks are taken in one order: the runs, then the jobs that others may hold, then the
+ * standing rows by kind and id; settlings of one run so come one after the other, and
+ * nobody else writes its waiting jobs.  Claims, renewals and the sweep lock jobs alone,
+ * in the order of their keys, and never wait for more than those; loading locks
+ * standing rows alone.  A fenced outcome is
  * stored only where the job is still running under the same fence, so whoever
  * was given up for dead changes nothing; that of a waiting job, where nobody else
  * has settled it.  Only waiting jobs are counted down: an event that was decided
@@ -40,6 +42,15 @@ fact_done(struct fact *f)
 }
 
 void
+candidate_done(struct candidate *c)
+{
+	vec_done(&c->upstream);
+	vec_done(&c->inputs);
+	free(c->name);
+	free(c->stale);
+}
+
+void
 settled_done(struct settled *s)
 {
 	for (size_t i = 0; i < s->ours.n; i++) {
@@ -47,14 +58,8 @@ settled_done(struct settled *s)
 		free(s->ours.at[i].name);
 		free(s->ours.at[i].value);
 	}
-	for (size_t i = 0; i < s->candidates.n; i++) {
-		struct candidate *c = &s->candidates.at[i];
-
-		vec_done(&c->upstream);
-		vec_done(&c->inputs);
-		free(c->name);
-		free(c->stale);
-	}
+	for (size_t i = 0; i < s->candidates.n; i++)
+		candidate_done(&s->candidates.at[i]);
 	for (size_t i = 0; i < s->facts.n; i++)
 		fact_done(&s->facts.at[i]);
 	for (size_t i = 0; i < s->standings.n; i++)
@@ -78,8 +83,8 @@ static const char make_partition[] = "select tocsin.history_partition(now())";
 #define TOLD "case when pg_column_size(value) <= 8192 then value::text end"
 #define LARGE "value is not null and coalesce(octet_length(told) > 8192, true)"
 
-/* Nobody else counts down while we have locked the run: what is counted here is
- * the whole count.  Of whoever has nothing left to wait for it is written with
+/* Nobody else writes a waiting job while we have locked its run: what is counted here
+ * is the whole count, and the row stays where it was seen.  Of whoever has nothing left to wait for it is written with
  * what becomes of him, in this transaction.  What large values make of something
  * is decided by a job of its own, so they are not told. */
 static const char store_outcomes[] =

@@ -4,9 +4,9 @@
  * own.  settle_say_outcomes() locks the runs, stores outcomes and history, counts
  * down, and asks what may be fired or decided at once; settle_say_facts() asks what
  * that is decided from; settle_say_standings() writes the standing values and asks
- * for those of events, in a group with the last outcomes or alone; settle_say_end()
- * queues what is fired, moves events, makes signals and deliveries, closes runs,
- * commits.  Between them the engine decides. */
+ * for those of events, behind outcomes or alone; settle_say_end() queues what is fired,
+ * moves events, makes signals and deliveries, closes runs, commits.  Between them the
+ * engine decides. */
 #ifndef STORE_SETTLE_H
 #define STORE_SETTLE_H
 
@@ -125,6 +125,7 @@ struct settled {			/* what one round came to */
 	VEC(struct fact) facts;		/* that were read, in the order of their keys */
 	VEC(struct standing) standings;
 };
+void candidate_done(struct candidate *);
 void settled_done(struct settled *);
 
 /* What follows belongs to the transaction that the first round began.  If the

@@ -143,7 +143,8 @@ consume_cancelled(struct wire *w, amqp_bytes_t consumer)
 
 	if (!q)
 		return;
-	q->consumer = CONSUMER_NONE;
+	if (q->consumer == CONSUMER_BEGAN)	/* else it was the one before that */
+		q->consumer = CONSUMER_NONE;
 	log_warn("the broker gives us no more of a queue, it is declared again", "queue", q->name);
 	queue_forget(&w->in, q);
 }

@@ -111,7 +111,7 @@ class Amqp(Messages):
 
     METHODS = {(60, 40): "basic.publish", (60, 50): "basic.return", (60, 60): "basic.deliver",
                (60, 80): "basic.ack", (60, 120): "basic.nack", (10, 11): "connection.start-ok",
-               (60, 20): "basic.consume", (50, 10): "queue.declare", (10, 50): "connection.close"}
+               (60, 10): "basic.qos", (60, 20): "basic.consume", (50, 10): "queue.declare", (10, 50): "connection.close"}
     KINDS = {2: "header", 3: "body", 8: "heartbeat"}
 
     begun = False
@@ -220,6 +220,19 @@ class Way:
         self.rule = None		# None: all passes
         self.piece, self.pause = 0, 0.0
         self.stalled = False
+        self.held = None		# or what is kept back, and by whom
+
+    def hold(self):
+        """Messages are read and counted, but kept until the release."""
+        self.held = []
+
+    def release(self):
+        """All of it at once."""
+        def pass_on():
+            held, self.held = self.held, None
+            for half in dict.fromkeys(half for half, _ in held):
+                half.write(b"".join(data for by, data in held if by is half))
+        self.proxy.call(pass_on)
 
     def drip(self, piece, pause=0.001):
         """PIECE bytes at a time, PAUSE seconds between them; 0: no more of it."""
@@ -277,6 +290,9 @@ class Half(asyncio.Protocol):
                 continue
             rule = self.way.rule
             passed = rule(unit) if rule else unit.data
+            if self.way.held is not None:
+                self.way.held.append((self, passed))
+                continue
             self.write(passed)
             if isinstance(passed, Cut):
                 self.proxy.faults += 1

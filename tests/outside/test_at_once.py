@@ -72,6 +72,45 @@ def test_too_many_for_one_transaction_are_sent(cycles, line):
     as_if_claimed(cycles)
 
 
+def test_an_event_is_decided_once_though_its_last_evidence_comes_with_it(cycles, line, tmp_path):
+    """In one batch: the outcome of an evidence that decides the event early, and the
+    variable from which its other evidence follows at once."""
+    cycles.load(f"""
+        variables.large.shell = "printf '\\"%9000s\\"' x"
+        variables.before.shell = "while [ ! -e {tmp_path}/before ]; do sleep 0.01; done; echo 1"
+        variables.last.shell = "while [ ! -e {tmp_path}/last ]; do sleep 0.01; done; echo 1"
+        evidences.of_large.definition = "len(large) == 9000"
+        evidences.of_both.definition = "before == 1 and last == 1"
+        events.either.definition = "of_large or of_both"
+        """)
+    cycles.db.run("""
+        create function linger() returns trigger language plpgsql as $$ begin
+            perform pg_sleep(0.7);
+            return new;
+        end $$;
+        create trigger linger before update on tocsin.variable for each row
+            when (new.name <> 'last') execute function linger()""")
+
+    def settling(name):
+        return cycles.db.one("select count(*) from pg_stat_activity where query like"
+                             " 'with s as (select x.id%' and wait_event = 'PgSleep'") and \
+            cycles.db.one("select count(*) from tocsin.job where name = %s"
+                          " and state = 'running'", name)
+    worker = cycles.tocsin.spawn("worker", "--executors", "shell", "-c", 4, env=line.env)
+    worker.wait_for("worker is ready", 20)
+    cycles.tocsin("cycle", env=QUICK)
+    wait_for(lambda: settling("large"), 20)
+    (tmp_path / "before").touch()
+    wait_for(lambda: not settling("large") and settling("before"), 20)
+    (tmp_path / "last").touch()
+    wait_for(lambda: cycles.state() == "DONE", 20)
+    assert worker.stop() == 0
+    check(cycles.db)
+    assert line.jobs == 1       # of_large
+    as_if_claimed(cycles)
+    assert cycles.signals() == {"either": "raise"}
+
+
 def test_large_values_are_handed_to_a_job_of_its_own(cycles, line):
     cycles.load("""
         variables.large.sql = "select string_agg(md5(n::text), '') from generate_series(1, 1000) n"

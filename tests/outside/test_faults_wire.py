@@ -7,7 +7,6 @@ often something was computed, claimed, published, connected.
 
 import random
 import re
-import time
 
 import celery
 import pytest
@@ -653,14 +652,13 @@ def test_the_prefetch_changes_faster_than_the_broker_answers(rows, amqp, broker)
                                            "-q", "queue_name", "prefetch_count").splitlines()
         return [int(line.split()[1]) for line in lines if line.split()[0] == "tocsin"]
     assert prefetches() == [32]
-    amqp.to_server.stall()
-    heard = amqp.seen["basic.deliver"]
+    amqp.to_server.hold()
+    told = amqp.seen["basic.qos"]
     with celery.Celery(broker=broker.url, set_as_current=False) as app:
         for _ in range(10):
             app.control.broadcast("pool_grow", arguments={"n": 1})
-    wait_for(lambda: amqp.seen["basic.deliver"] >= heard + 10, 10)
-    time.sleep(0.3)		# until it has done as it was told
-    amqp.to_server.stall(False)
+    wait_for(lambda: amqp.seen["basic.qos"] == told + 10, 10)
+    amqp.to_server.release()
     wait_for(lambda: prefetches() == [52], 10, prefetches)
     rows.tocsin("cycle", env=WIRE)
     rows.is_right()
