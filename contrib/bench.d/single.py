@@ -1,6 +1,7 @@
 """Figures that are not of a whole cycle: the agent alone, one value's way to its
 signal, a worker that has nothing to do, one task there and back."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -70,11 +71,9 @@ def percentile(values, share):
     return round(sorted(values)[min(len(values) - 1, int(len(values) * share))], 2)
 
 
-def idle(servers, name, seconds, tasks):
-    """A worker with nothing to do: memory, CPU, start to ready; then a trivial
-    task from a stock client, there and back."""
+def idle(servers, name, seconds):
+    """A worker with nothing to do: memory, CPU, start to ready."""
     way, ready = WAYS[name], []
-    way.answers = True
     way.begin(servers, Graph("one"))
     try:
         ready.append(way.ready_seconds)
@@ -86,20 +85,34 @@ def idle(servers, name, seconds, tasks):
         before = proc.awake(way.worker.pid)
         time.sleep(seconds)
         ran, woken = (now - then for now, then in zip(proc.awake(way.worker.pid), before))
-        found = {"processes": len(proc.family(way.worker.pid)),
-                 "resident_mib": round(proc.resident(way.worker.pid), 1),
-                 "shared_once_mib": round(proc.shared_once(way.worker.pid), 1),
-                 "cpu_percent": round(100 * ran / seconds, 3),
-                 "wakeups_per_s": round(woken / seconds, 1), "ready_s": spread(ready)}
-        times = round_trips(servers, way, tasks)
-        found["round_trip_ms"] = {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
-        return found
+        return {"processes": len(proc.family(way.worker.pid)),
+                "resident_mib": round(proc.resident(way.worker.pid), 1),
+                "shared_once_mib": round(proc.shared_once(way.worker.pid), 1),
+                "cpu_percent": round(100 * ran / seconds, 3),
+                "wakeups_per_s": round(woken / seconds, 1), "ready_s": spread(ready)}
     finally:
-        way.answers = False
         way.end()
 
 
-def round_trips(servers, way, tasks):
+def round_trips(servers, tasks, blocks):
+    """A trivial task from a stock client, there and back, in milliseconds: by Celery's
+    worker and by ours, in BLOCKS of TASKS each, one after the other."""
+    ways = {name: WAYS[name] for name in ("celery", "amqp")}
+    times = {name: [] for name in ways}
+    with contextlib.ExitStack() as stack:
+        for way in ways.values():
+            way.answers = True
+            stack.callback(setattr, way, "answers", False)
+            way.begin(servers, Graph("one"))
+            stack.callback(way.end)
+        for _ in range(blocks):
+            for name, way in ways.items():
+                times[name] += block_of_tasks(servers, way, tasks)
+    return {name: {"p50": percentile(took, 0.5), "p99": percentile(took, 0.99)}
+            for name, took in times.items()}
+
+
+def block_of_tasks(servers, way, tasks):
     queue = "tocsin" if way.name == "amqp" else "peer"
     client = Child([sys.executable, HERE / "peer_client.py", queue, tasks],
                    {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(HERE),

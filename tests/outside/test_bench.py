@@ -46,7 +46,7 @@ def test_the_bench_measures_what_it_has_checked(sandbox, tmp_path):
         any("does not wait for the disk" in text for text in found["warnings"])
     for row in found["rows"][3:]:       # a message each for variables, few for the rest
         assert 100 <= row["messages"] < 400 and row["of_limit"] > 0
-    for figure in ("agent_alone", "latency", "idle_celery", "idle_amqp",
+    for figure in ("agent_alone", "latency", "idle_celery", "idle_amqp", "round_trip_ms",
                    "limit_messages_per_s"):
         assert found["single"][figure], figure
     assert xml.etree.ElementTree.parse(tmp_path / "svg").getroot().tag.endswith("svg")
