@@ -22,12 +22,15 @@
 #include "store/migrate.h"
 #include "store/store.h"
 
+enum { DEFINITIONS_AT_ONCE = 2048 };
+
 struct life {
 	struct worker *worker;
 	const struct cycle_request *request;
 	struct run_row *run;
 	struct timer *look;		/* at the run's state: others may close it */
 	bool closed, looking;
+	int defined;			/* of so many jobs, by their ids, the definitions are here */
 	int stopped;			/* how often it was told to */
 	struct err *err;
 	int rc;
@@ -119,29 +122,31 @@ too_much_trouble(struct life *life)
 	return true;
 }
 
-/* All that is computed here is known at once, and need not be asked for in pieces
- * while something waits for it. */
-static bool
-definition_came(void *arg, const PGresult *row)
-{
-	versions_read(((struct life *)arg)->worker->versions, row);
-	return true;
-}
+static void ask_definitions(struct life *);
 
 static void
 definitions_came(void *arg, const struct pg_answer *answer)
 {
 	struct life *life = arg;
 
-	if (!answer->err)	/* else they are asked for when they are needed */
-		worker_note_success(life->worker);
+	if (answer->err)
+		return;		/* they are asked for when they are needed */
+	worker_note_success(life->worker);
+	versions_read(life->worker->versions, answer->results[0]);
+	life->defined += DEFINITIONS_AT_ONCE;
+	ask_definitions(life);
 }
 
+/* All that is computed here is known, and need not be asked for in pieces while
+ * something waits for it. */
 static void
 ask_definitions(struct life *life)
 {
-	claim_say_open_versions(life->worker->books, life->run->id, definition_came, life);
-	pg_ask(life->worker->books, definitions_came, life);
+	if (life->defined >= life->run->jobs)
+		return;
+	claim_say_versions_of_jobs(life->worker->claims, life->run->id, life->defined + 1,
+	    life->defined + DEFINITIONS_AT_ONCE);
+	pg_ask(life->worker->claims, definitions_came, life);
 }
 
 /* The whole life of a local cycle. */

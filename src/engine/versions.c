@@ -1,6 +1,7 @@
 /* versions.c - definitions, parsed once and kept.
  *
- * A hash table by id, chained, and a list in the order of use. */
+ * A hash table by id, chained, and a list in which who is looked for and found has a
+ * second chance (the clock algorithm): a use costs no more than the look. */
 #include "engine/versions.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,19 +10,20 @@
 #include "base/mem.h"
 #include "store/claim.h"
 
-enum { SLOTS = 1 << 17 };	/* untouched ones cost no memory */
+enum { SLOTS = VERSIONS_KEPT };	/* untouched ones cost no memory */
 
 struct entry {
 	struct version version;		/* first: a version is its entry */
 	char *why;
 	size_t held;
+	bool used;			/* since its last chance */
 	struct entry *chain;
-	struct entry *newer, *older;
+	struct entry *newer;
 };
 
 struct versions {
 	struct entry *slot[SLOTS];
-	struct entry *newest, *oldest;
+	struct entry *oldest, **end;
 	size_t n, most;
 };
 
@@ -31,6 +33,7 @@ versions_new(size_t most)
 	struct versions *v = xcalloc(1, sizeof *v);
 
 	v->most = most;
+	v->end = &v->oldest;
 	return v;
 }
 
@@ -52,12 +55,12 @@ entry_free(struct entry *e)
 void
 versions_free(struct versions *v)
 {
-	struct entry *older;
+	struct entry *newer;
 
 	if (!v)
 		return;
-	for (struct entry *e = v->newest; e; e = older) {
-		older = e->older;
+	for (struct entry *e = v->oldest; e; e = newer) {
+		newer = e->newer;
 		entry_free(e);
 	}
 	free(v);
@@ -73,22 +76,6 @@ slot_of(struct versions *v, int64_t id)
 	return e;
 }
 
-static void
-unlist(struct versions *v, struct entry *e)
-{
-	*(e->newer ? &e->newer->older : &v->newest) = e->older;
-	*(e->older ? &e->older->newer : &v->oldest) = e->newer;
-}
-
-static void
-list_newest(struct versions *v, struct entry *e)
-{
-	e->newer = NULL;
-	e->older = v->newest;
-	*(v->newest ? &v->newest->newer : &v->oldest) = e;
-	v->newest = e;
-}
-
 struct version *
 versions_hold(struct versions *v, int64_t id)
 {
@@ -97,8 +84,7 @@ versions_hold(struct versions *v, int64_t id)
 	if (!e)
 		return NULL;
 	e->held++;
-	unlist(v, e);
-	list_newest(v, e);
+	e->used = true;
 	return &e->version;
 }
 
@@ -109,20 +95,40 @@ versions_release(struct versions *v, struct version *version)
 		((struct entry *)version)->held--;
 }
 
-static void
-drop_oldest(struct versions *v)
+static struct entry *
+take_oldest(struct versions *v)
 {
-	struct entry *e = v->oldest, **slot;
+	struct entry *e = v->oldest;
 
-	while (e && e->held)
-		e = e->newer;
-	if (!e)
-		return;
-	slot = slot_of(v, e->version.id);
-	*slot = e->chain;
-	unlist(v, e);
-	entry_free(e);
-	v->n--;
+	if (!(v->oldest = e->newer))
+		v->end = &v->oldest;
+	return e;
+}
+
+static void
+list(struct versions *v, struct entry *e)
+{
+	e->newer = NULL;
+	*v->end = e;
+	v->end = &e->newer;
+}
+
+/* The oldest that is neither held nor has been used since it was the oldest last. */
+static void
+drop_one(struct versions *v)
+{
+	for (size_t chances = 2 * v->n; chances; chances--) {
+		struct entry *e = take_oldest(v);
+
+		if (!e->held && !e->used) {
+			*slot_of(v, e->version.id) = e->chain;
+			entry_free(e);
+			v->n--;
+			return;
+		}
+		e->used = false;
+		list(v, e);
+	}
 }
 
 static struct entry *
@@ -132,14 +138,14 @@ add(struct versions *v, int64_t id)
 
 	if (*slot)
 		return NULL;
+	if (v->n >= v->most) {
+		drop_one(v);
+		slot = slot_of(v, id);	/* it may have been the last of the chain */
+	}
 	e = *slot = xcalloc(1, sizeof *e);
 	e->version.id = id;
-	list_newest(v, e);
-	if (++v->n > v->most) {
-		e->held++;		/* not this one */
-		drop_oldest(v);
-		e->held--;
-	}
+	list(v, e);
+	v->n++;
 	return e;
 }
 

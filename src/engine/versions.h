@@ -1,7 +1,7 @@
 /* Definitions by the number of their version, parsed once.
  *
  * Versions never change, so a cache of them is never stale.  Bounded: when it
- * is full, what has not been used for longest goes. One takes about 1.2 KiB. */
+ * is full, one goes that has not been used for long.  One takes about 1.2 KiB. */
 #ifndef ENGINE_VERSIONS_H
 #define ENGINE_VERSIONS_H
 
@@ -32,7 +32,7 @@ void versions_free(struct versions *);
 /* Held until released: a version in use is never dropped. NULL: not known here. */
 struct version *versions_hold(struct versions *, int64_t id);
 void versions_release(struct versions *, struct version *);
-/* All of an answer to claim_say_versions(), or a row of claim_say_open_versions(). */
+/* All of an answer to claim_say_versions() or claim_say_versions_of_jobs(). */
 void versions_read(struct versions *, const PGresult *);
 /* The id, if it is not known by now, is not in the books: remember that, as a broken version. */
 void versions_add_missing(struct versions *, int64_t id);

@@ -259,15 +259,16 @@ claim_say_versions(struct pg *pg, const int64_t *ids, size_t n)
 }
 
 void
-claim_say_open_versions(struct pg *pg, int64_t run, bool (*row)(void *, const PGresult *),
-    void *arg)
+claim_say_versions_of_jobs(struct pg *pg, int64_t run, int first, int last)
 {
-	char id[24];
+	char text[3][24];
 
-	snprintf(id, sizeof id, "%" PRId64, run);
-	pg_say_rows(pg, VERSIONS "id in (select version from tocsin.job where run_id = $1"
-	    " and state in ('waiting', 'queued', 'running'))", 1, NULL,
-	    (const char *[]){ id }, row, arg);
+	snprintf(text[0], sizeof text[0], "%" PRId64, run);
+	snprintf(text[1], sizeof text[1], "%d", first);
+	snprintf(text[2], sizeof text[2], "%d", last);
+	pg_say_prepared(pg, VERSIONS "id in (select version from tocsin.job"
+	    " where run_id = $1 and id between $2 and $3 and state in ('waiting', 'queued', 'running'))",
+	    3, (const char *[]){ text[0], text[1], text[2] });
 }
 
 void

@@ -82,9 +82,8 @@ void claim_say_hand_back(struct pg *, const struct held *, size_t n);
 
 /* Versions of definitions: say, and read each (id, kind, body; the hash of an event's). */
 void claim_say_versions(struct pg *, const int64_t *ids, size_t n);
-/* Of all jobs of RUN that have not settled; handed over row by row, to be read likewise. */
-void claim_say_open_versions(struct pg *, int64_t run,
-    bool (*row)(void *arg, const PGresult *), void *arg);
+/* Those of RUN's jobs FIRST to LAST that have not settled; to be read likewise. */
+void claim_say_versions_of_jobs(struct pg *, int64_t run, int first, int last);
 void claim_read_versions(const PGresult *, void (*version)(void *arg,
     int64_t id, enum kind, const char *body, const char *hash), void *arg);
 
