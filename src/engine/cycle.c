@@ -142,7 +142,7 @@ definitions_came(void *arg, const struct pg_answer *answer)
 static void
 ask_definitions(struct life *life)
 {
-	if (life->defined >= life->run->jobs)
+	if (life->defined >= life->run->jobs || life->defined >= VERSIONS_KEPT)
 		return;
 	claim_say_versions_of_jobs(life->worker->claims, life->run->id, life->defined + 1,
 	    life->defined + DEFINITIONS_AT_ONCE);

@@ -266,8 +266,10 @@ claim_say_versions_of_jobs(struct pg *pg, int64_t run, int first, int last)
 	snprintf(text[0], sizeof text[0], "%" PRId64, run);
 	snprintf(text[1], sizeof text[1], "%d", first);
 	snprintf(text[2], sizeof text[2], "%d", last);
-	pg_say_prepared(pg, VERSIONS "id in (select version from tocsin.job"
-	    " where run_id = $1 and id between $2 and $3 and state in ('waiting', 'queued', 'running'))",
+	/* As an array, or the whole table might be read for each piece. */
+	pg_say_prepared(pg, VERSIONS "id = any (array(select version from tocsin.job"
+	    " where run_id = $1 and id between $2 and $3"
+	    " and state in ('waiting', 'queued', 'running')))",
 	    3, (const char *[]){ text[0], text[1], text[2] });
 }
 

@@ -9,11 +9,10 @@
  * standing rows by kind and id; settlings of one run so come one after the other, and
  * nobody else writes its waiting jobs.  Claims, renewals and the sweep lock jobs alone,
  * in the order of their keys, and never wait for more than those; loading locks
- * standing rows alone.  A fenced outcome is
- * stored only where the job is still running under the same fence, so whoever
- * was given up for dead changes nothing; that of a waiting job, where nobody else
- * has settled it.  Only waiting jobs are counted down: an event that was decided
- * early is none any more. */
+ * standing rows alone.  A fenced outcome is stored only where the job is still running
+ * under the same fence, so whoever was given up for dead changes nothing; that of a
+ * waiting job, where nobody else has settled it.  Only waiting jobs are counted down:
+ * an event that was decided early is none any more. */
 #include "store/settle.h"
 #include <stdlib.h>
 #include "base/log.h"
